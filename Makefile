@@ -1,0 +1,47 @@
+# make demo      set up .venv and fine-tune on the built-in sentences (no Hub, no GPU)
+# make test      set up .venv and run the whole test suite
+# make test-hub  the tests against the official weights and data (needs the Hub)
+# make bench     speed, side by side with tokenizers and transformers
+# make parity    the table of differences from transformers
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-hub bench parity lint clean
+
+demo: $(VENV)/.demo
+	$(PY) -m train finetune --demo --output-dir runs/demo --overwrite
+	$(PY) -m train predict --model runs/demo/final "i cant believe how lucky i feel today"
+
+test: lint
+	$(PY) -m pytest
+
+test-hub: $(VENV)/.test
+	HF_HUB_OFFLINE=0 $(PY) -m pytest -m hub
+
+bench: $(VENV)/.test
+	for script in tests/benchmarks/*.py; do $(PY) $$script || exit 1; done
+
+parity: $(VENV)/.test
+	$(PY) -m tests.parity
+
+lint: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .mypy_cache
+
+# A stamp per set of packages: the second call finds it and starts at once.
+$(VENV)/.demo $(VENV)/.test: $(VENV)/.%: pyproject.toml constraints.txt | $(PY)
+	@echo "Installing into $(VENV) (a few minutes the first time) ..."
+	$(PIP) -e ".[$*]"
+	@touch $@
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "MiniBERT needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)

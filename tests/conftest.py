@@ -1,0 +1,56 @@
+"""What all tests share: no network unless asked for, and an honest count of what could not run."""
+
+import os
+from pathlib import Path
+
+# Read by huggingface_hub and datasets when they are imported, so it is set before anything else.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+# The Twitter set may be used for education and research but not passed on: it is read where it
+# lies and never copied here. `make test-hub` gets the same texts from the Hub.
+EMOTION = Path(os.environ.get("MINIBERT_EMOTION", ROOT.parent / "shared" / "data" / "emotion"))
+
+
+@pytest.fixture(scope="session")
+def emotion_folder() -> Path:
+    """The folder with the tutorial's train.txt, val.txt and test.txt (`text;label` lines)."""
+    if not (EMOTION / "train.txt").exists():
+        pytest.skip(f"the emotion files are not at {EMOTION}; name them with MINIBERT_EMOTION")
+    return EMOTION
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    offline = os.environ["HF_HUB_OFFLINE"] not in ("0", "")
+    for item in items:
+        if item.get_closest_marker("hub"):
+            if offline:
+                item.add_marker(pytest.mark.skip(reason="needs the Hub: make test-hub"))
+            else:
+                item.fixturenames.insert(0, "reachable_hub")  # type: ignore[attr-defined]
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def reachable_hub() -> None:
+    """Skips on one thing alone: no connection. Any other trouble with the Hub fails the test."""
+    import httpx2
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().model_info("distilbert/distilbert-base-uncased", timeout=10)
+    except httpx2.TransportError as error:
+        pytest.skip(f"no network: the Hub cannot be reached ({type(error).__name__})")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for marker in ("hub", "gpu"):
+        skipped = [r for r in terminalreporter.stats.get("skipped", []) if marker in r.keywords]
+        if skipped:
+            terminalreporter.write_line(f"not run here: {len(skipped)} tests marked '{marker}'")
