@@ -1,0 +1,158 @@
+"""DistilBertConfig: the fields of config.json, checked the moment they are set."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+SIZES = ("vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim")
+DROPOUTS = ("dropout", "attention_dropout", "seq_classif_dropout")
+ACTIVATIONS = ("gelu", "relu")
+ATTENTIONS = ("sdpa", "explicit")
+LABELS = ("num_labels", "id2label", "label2id")
+
+# A BERT's config.json says the same things in other words ...
+BERT_WORDS = {
+    "hidden_size": "dim",
+    "num_hidden_layers": "n_layers",
+    "num_attention_heads": "n_heads",
+    "intermediate_size": "hidden_dim",
+    "hidden_act": "activation",
+    "hidden_dropout_prob": "dropout",
+    "attention_probs_dropout_prob": "attention_dropout",
+}
+# ... and may say things that a DistilBERT cannot do. Not listed: as below, which is the default.
+BERT_DEMANDS = {
+    "layer_norm_eps": 1e-12,
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+}
+
+
+@dataclass
+class DistilBertConfig:
+    """One model's sizes, rates and labels; the defaults are those of distilbert-base-uncased."""
+
+    vocab_size: int = 30522
+    max_position_embeddings: int = 512
+    n_layers: int = 6
+    n_heads: int = 12
+    dim: int = 768
+    hidden_dim: int = 3072
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    seq_classif_dropout: float = 0.2
+    activation: str = "gelu"
+    initializer_range: float = 0.02
+    pad_token_id: int = 0
+    num_labels: int = None  # type: ignore[assignment]  # as many as id2label names, or else 2
+    id2label: dict[int, str] = field(default_factory=dict)
+    label2id: dict[str, int] = field(default_factory=dict)
+    attention: str = "sdpa"  # how to compute, not what: never written to config.json
+
+    def __post_init__(self) -> None:
+        self._check_sizes()
+        self._check_choices()
+        self._settle_labels()
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.n_heads
+
+    @classmethod
+    def from_json(cls, file: Path, **overrides: Any) -> tuple[Self, int]:
+        """The config of a checkpoint, changed by `overrides`, and the rows of its token type table:
+        a DistilBERT has none, a BERT one or more."""
+        found = read_json(file)
+        n_token_types = 0
+        try:
+            if found.get("model_type") == "bert":
+                found, n_token_types = translate_bert(found)
+            elif found.get("model_type", "distilbert") != "distilbert":
+                raise ValueError(f"model_type {found['model_type']!r} is not distilbert or bert")
+            for name in SIZES:  # n_heads, for one, could not be told from the tensors' shapes
+                if name not in found and name not in overrides:
+                    raise ValueError(f"{name} is missing")
+            if found.get("id2label"):
+                found.pop("label2id", None)  # says the same once more, in old files wrongly
+            if not overrides.keys().isdisjoint(LABELS):
+                found = {name: value for name, value in found.items() if name not in LABELS}
+            known = {f.name: found[f.name] for f in fields(cls) if f.name in found}
+            return cls(**{**known, **overrides}), n_token_types
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from None
+
+    def to_json(self, architecture: str) -> str:
+        """The text of a config.json that transformers reads, too."""
+        found = {"model_type": "distilbert", "architectures": [architecture], **asdict(self)}
+        del found["attention"], found["num_labels"]  # id2label says how many
+        return json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    def _check_sizes(self) -> None:
+        for name in SIZES:
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:  # a bool is no size either
+                raise ValueError(f"{name} must be a positive whole number, not {value!r}")
+        if self.dim % self.n_heads != 0:
+            raise ValueError(f"dim {self.dim} cannot be split over n_heads {self.n_heads}")
+        if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(
+                f"pad_token_id must lie in 0..{self.vocab_size - 1}, not {self.pad_token_id!r}"
+            )
+        for name in (*DROPOUTS, "initializer_range"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 <= value <= 1:
+                raise ValueError(f"{name} must be a number from 0 to 1, not {value!r}")
+
+    def _check_choices(self) -> None:
+        for name, choices in (("activation", ACTIVATIONS), ("attention", ATTENTIONS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")
+
+    def _settle_labels(self) -> None:
+        """Make num_labels, id2label and label2id say the same, whichever of them were given."""
+        try:
+            id2label = {int(i): str(label) for i, label in dict(self.id2label).items()}
+            label2id = {str(label): int(i) for label, i in dict(self.label2id).items()}
+        except (TypeError, ValueError):
+            raise ValueError("id2label must map numbers to names, label2id the reverse") from None
+        if not id2label:
+            n_labels = 2 if self.num_labels is None else self.num_labels
+            if type(n_labels) is not int or n_labels < 1:
+                raise ValueError(f"num_labels must be a positive whole number, not {n_labels!r}")
+            named = {i: label for label, i in label2id.items()}
+            id2label = named or {i: f"LABEL_{i}" for i in range(n_labels)}
+        if self.num_labels not in (None, len(id2label)):
+            raise ValueError(f"num_labels is {self.num_labels}, but {len(id2label)} are named")
+        if sorted(id2label) != list(range(len(id2label))):
+            raise ValueError(f"id2label must number the labels from 0, not {sorted(id2label)}")
+        inverse = {label: i for i, label in id2label.items()}
+        if len(inverse) < len(id2label) or label2id not in ({}, inverse):
+            raise ValueError(f"id2label {id2label} and label2id {label2id} contradict each other")
+        self.num_labels, self.id2label, self.label2id = len(id2label), id2label, inverse
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; whatever is wrong with it is said with the file's name."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file.parent}: there is no {file.name} in this folder") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, brackets without end
+        raise ValueError(f"{file} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} holds a {type(found).__name__}, not an object")
+    return found
+
+
+def translate_bert(found: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """A BERT's fields under DistilBERT's names, if a DistilBERT can be that BERT, and its
+    type_vocab_size."""
+    for name, needed in BERT_DEMANDS.items():
+        if found.get(name, needed) != needed:
+            raise ValueError(f"this BERT has {name} {found[name]!r}; only {needed!r} can be folded")
+    n_token_types = found.get("type_vocab_size", 2)
+    if type(n_token_types) is not int or n_token_types < 1:
+        raise ValueError(f"type_vocab_size must be a positive whole number, not {n_token_types!r}")
+    return {BERT_WORDS.get(name, name): value for name, value in found.items()}, n_token_types
