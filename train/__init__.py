@@ -1,0 +1,1 @@
+"""From data to runs: python -m train COMMAND."""

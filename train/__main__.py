@@ -1,0 +1,50 @@
+"""python -m train COMMAND: the entry, and the one place where errors become messages."""
+
+import contextlib
+import importlib
+import os
+import sys
+
+import torch
+
+from train.engine.distributed import current_processes, start_processes, stop_processes
+from train.options import parse
+
+# What a user can cause: shown as a line, not as a traceback (python -X dev shows both).
+MISTAKES = (ValueError, OSError, ArithmeticError)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; its exit status: 0 done, 2 the user's mistake, 130 Ctrl-C."""
+    command, options = parse(arguments)
+    try:
+        start_processes()
+        with contextlib.ExitStack() as stack:
+            if not current_processes().is_main:  # one voice is enough
+                silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                stack.enter_context(contextlib.redirect_stdout(silence))
+            importlib.import_module(f"train.{command}").run(options)
+    except KeyboardInterrupt:
+        hint = "; continue with --resume" if command == "finetune" else ""
+        print(f"\ninterrupted{hint}", file=sys.stderr)
+        return 130
+    except torch.OutOfMemoryError as error:
+        batch = getattr(options, "batch_size", None)
+        hint = f"--batch-size {batch} is too large; halve it and double --grad-accum"
+        print(f"out of memory: {hint if batch else str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MISTAKES as error:
+        if sys.flags.dev_mode:
+            raise
+        print(f"python -m train {command}: {error}", file=sys.stderr)
+        return 2
+    finally:
+        stop_processes()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""Texts as tensors, and which of them share a batch.
+
+Padding is work thrown away: a shuffled batch of tweets padded to its longest is about half
+padding. So texts of like length go together: fully sorted where order does not matter (evaluation,
+features), inside shuffled windows where it does (training).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+WINDOW_STEPS = 50  # steps per shuffled window: enough to find equals, few enough to keep chance
+# Tokens per forward pass without gradients. A CPU is fastest where a batch fits its caches; a GPU
+# wants enough work to fill it.
+TOKEN_BUDGET = {"cpu": 1_400, "cuda": 65_536, "mps": 16_384}
+
+
+class Encoded:
+    """N texts as one run of token ids: a data set is a few tensors that live on the device.
+
+    ids: (T,) int32, all texts end to end; starts: (N,) int64, where each text begins;
+    labels: (N,) int64; lengths: (N,) int64, as a numpy array, so that planning batches reads
+    nothing back from the device.
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[Sequence[int]],
+        labels: Sequence[int] | np.ndarray | None = None,
+        pad_id: int = 0,
+        device: torch.device | str = "cpu",
+    ):
+        self.lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+        ends = np.cumsum(self.lengths)
+        flat = np.fromiter((i for text in texts for i in text), np.int32, count=self.lengths.sum())
+        labels = np.zeros(len(texts), np.int64) if labels is None else np.asarray(labels, np.int64)
+        self.ids = torch.from_numpy(flat).to(device)
+        self.starts = torch.from_numpy(ends - self.lengths).to(device)
+        self.sizes = torch.from_numpy(self.lengths).to(device)
+        self.labels = torch.from_numpy(labels).to(device)
+        self.pad_id = pad_id
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor]:
+        """input_ids (B, S) int64, attention_mask (B, S) bool, labels (B,) int64 of these rows.
+
+        S is the longest text; the mask is None where all are as long, which spares the model all
+        masking."""
+        lengths = self.lengths[rows]
+        width = int(lengths.max())
+        input_ids, mask, labels = self.gather(torch.from_numpy(rows).to(self.ids.device), width)
+        return input_ids, (mask if lengths.min() < width else None), labels
+
+    def gather(self, rows: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The same for rows (B,) on the device and a given S, always with a mask: only device
+        work, so that a CUDA graph can hold it."""
+        column = torch.arange(width, device=rows.device)  # (S,)
+        mask = column < self.sizes[rows][:, None]  # (B, S)
+        place = (self.starts[rows][:, None] + column).clamp_(max=len(self.ids) - 1)
+        input_ids = torch.where(mask, self.ids[place].long(), self.pad_id)
+        return input_ids, mask, self.labels[rows]
+
+
+def epoch_steps(lengths: np.ndarray, step_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The optimiser steps of one epoch: arrays of row numbers, each row in exactly one of them.
+
+    A function of (seed, epoch, step_size) alone: how a step is later cut into forward passes or
+    shared among processes changes nothing. A window of WINDOW_STEPS steps is drawn at random and
+    sorted by length; then the order of the steps is drawn. Rows that fill no whole step, drawn at
+    random too, make a last short one.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    whole = len(order) - len(order) % step_size
+    steps = []
+    for start in range(0, whole, step_size * WINDOW_STEPS):
+        window = order[start : min(start + step_size * WINDOW_STEPS, whole)]
+        window = window[np.argsort(lengths[window], kind="stable")]
+        steps.extend(np.split(window, len(window) // step_size))
+    steps = [steps[i] for i in random.permutation(len(steps))]
+    if whole < len(order):
+        rest = order[whole:]
+        steps.append(rest[np.argsort(lengths[rest], kind="stable")])
+    return steps
+
+
+def sorted_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
+    """Row numbers in order of length, cut so that rows x longest stays within the budget."""
+    order = np.argsort(lengths, kind="stable")
+    batches, start = [], 0
+    for end in range(1, len(order) + 1):
+        # Sorted, so the next text would be the batch's longest.
+        if end == len(order) or (end + 1 - start) * lengths[order[end]] > token_budget:
+            batches.append(order[start:end])
+            start = end
+    return batches
+
+
+def padding_share(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> float:
+    """The part of the computed tokens that is padding, 0 to 1."""
+    real = sum(int(lengths[rows].sum()) for rows in batches)
+    computed = sum(len(rows) * int(lengths[rows].max()) for rows in batches)
+    return 1 - real / computed if computed else 0.0

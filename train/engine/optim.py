@@ -1,0 +1,98 @@
+"""AdamW, its linear schedule, and the one update that unscales, clips, skips and steps.
+
+AdamW: Loshchilov & Hutter, arXiv 1711.05101. All state lives on the device, so that a step reads
+nothing back and can be captured as a CUDA graph.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from train.engine.precision import LossScale
+
+MAX_GRAD_NORM = 1.0  # transformers.TrainingArguments.max_grad_norm
+
+
+def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """Fused AdamW with transformers' groups: matrices (embeddings too) decay, biases and
+    layer norms do not; betas (0.9, 0.999), eps 1e-8."""
+    norms = {id(p) for m in model.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()}
+    decay, rest = [], []
+    for name, parameter in model.named_parameters():
+        is_exempt = name.endswith("bias") or id(parameter) in norms
+        (rest if is_exempt else decay).append(parameter)
+    device = decay[0].device
+    on_gpu = device.type == "cuda"
+    # A tensor, so that a captured step can change it; the CUDA kernel wants float32 there.
+    rate = torch.tensor(lr, dtype=torch.float32 if on_gpu else torch.float64, device=device)
+    groups = [
+        {"params": decay, "weight_decay": weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, fused=True, capturable=on_gpu)
+
+
+class Update:
+    """From gradients of the scaled loss to new weights.
+
+    lr falls linearly: step k of T has lr x (T - k) / T, k = 0, 1, ... A step whose gradients are
+    not finite changes nothing: weights, moments and schedule stay, `skipped` counts it.
+    """
+
+    def __init__(self, optimizer: torch.optim.AdamW, scale: LossScale, total_steps: int):
+        self.optimizer, self.scale, self.total_steps = optimizer, scale, total_steps
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.rate = optimizer.param_groups[0]["lr"]
+        self.base_rate = float(self.rate)
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate  # one tensor for both groups
+        self.done = torch.zeros_like(self.rate)  # steps not skipped: the schedule's clock
+        self.skipped_in_a_row = torch.zeros_like(self.scale.value)
+        self.skipped = torch.zeros_like(self.scale.value)
+
+    def __call__(self) -> Tensor:
+        """One optimiser step; returns the gradient norm before clipping, () float32.
+
+        The fused kernel divides each gradient by `grad_scale` as it reads it, so unscaling and
+        clipping cost no pass over memory of their own; where `found_inf` is 1 it writes nothing.
+        """
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads).float() / self.scale.value
+        overflow = (~torch.isfinite(norm)).float()
+        self.optimizer.grad_scale = self.scale.value * (norm / MAX_GRAD_NORM).clamp(min=1.0)
+        self.optimizer.found_inf = overflow
+        self.rate.copy_(self.base_rate * (1 - self.done / self.total_steps).clamp(min=0.0))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.done.add_(1 - overflow)
+        self.skipped.add_(overflow)
+        self.skipped_in_a_row.add_(1).mul_(overflow)
+        self.scale.update(overflow)
+        return norm
+
+    def tensors(self, model: nn.Module) -> dict[str, Tensor]:
+        """All state under names: exp_avg.PARAMETER, ..., and the clocks of schedule and scale."""
+        moments = {
+            f"{key}.{name}": value
+            for name, parameter in model.named_parameters()
+            for key, value in self.optimizer.state[parameter].items()
+        }
+        return moments | self.clocks()
+
+    def load_tensors(self, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+        """Continue from what `tensors` gave."""
+        for name, clock in self.clocks().items():
+            clock.copy_(tensors[name])
+        for name, parameter in model.named_parameters():
+            state = {}
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                state[key] = tensors[f"{key}.{name}"].to(parameter.device)
+            self.optimizer.state[parameter] = state
+
+    def clocks(self) -> dict[str, Tensor]:
+        return {
+            "steps_done": self.done,
+            "skipped": self.skipped,
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "loss_scale": self.scale.value,
+            "loss_scale_good_steps": self.scale.good_steps,
+        }
