@@ -1,0 +1,140 @@
+"""Asks the oracle, one code point at a time, for its character classes: tokenizer/unicode_tables.py.
+
+The oracle's tables come from several old and new Unicode versions, so neither the interpreter's
+`unicodedata` nor any single version gives its answers. What it answers is kept as data:
+
+    python -m tests.unicode_tables > tokenizer/unicode_tables.py
+"""
+
+import textwrap
+import unicodedata
+from collections.abc import Callable, Iterable
+
+from tokenizers.normalizers import NFD, BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+SCALAR_VALUES = [*range(0xD800), *range(0xE000, 0x110000)]
+
+HEADER = '''"""The oracle's character classes: written by tests/unicode_tables.py, not by hand.
+
+Hexadecimal code points and ranges; why they are kept at all is told there, what they are used for
+in normalize.py.
+"""
+'''
+
+
+def only(**step: bool) -> Callable[[str], str]:
+    """One step of the oracle's normaliser alone: only(lowercase=True)("A") -> "a"."""
+    off = {"clean_text": False, "handle_chinese_chars": False, "strip_accents": False}
+    return BertNormalizer(**{**off, "lowercase": False, **step}).normalize_str
+
+
+def removed() -> list[int]:
+    clean = only(clean_text=True)
+    found = [c for c in SCALAR_VALUES if clean(f"a{chr(c)}b") == "ab"]
+    return sorted([*found, *range(0xD800, 0xE000)])  # lone surrogates, which the oracle refuses
+
+
+def ideographs() -> list[int]:
+    space = only(handle_chinese_chars=True)
+    return [c for c in SCALAR_VALUES if space(chr(c)) == f" {chr(c)} "]
+
+
+def accents() -> list[int]:
+    strip = only(strip_accents=True)
+    return [c for c in SCALAR_VALUES if strip(f"a{chr(c)}") == "a"]
+
+
+def punctuation() -> list[int]:
+    words = BertPreTokenizer().pre_tokenize_str
+    return [c for c in SCALAR_VALUES if len(words(f"a{chr(c)}b")) == 3]
+
+
+def lower_case() -> dict[int, str]:
+    lower = only(lowercase=True)
+    return {c: lower(chr(c)) for c in SCALAR_VALUES if lower(chr(c)) != chr(c)}
+
+
+def decomposed() -> list[int]:
+    """What the oracle's NFD changes or moves. A mark of any combining class but 0 changes places
+    with a following mark of a lower class or with a preceding one of a higher class."""
+    nfd = NFD().normalize_str
+    lowest, highest = "\u0334", "\u0345"  # combining classes 1 and 240
+    probes = ("{}", "{}" + lowest, highest + "{}")
+    return [
+        c for c in SCALAR_VALUES if any(nfd(t := probe.format(chr(c))) != t for probe in probes)
+    ]
+
+
+def ranges(points: Iterable[int], may_span: Callable[[int], bool] = lambda c: False) -> list[str]:
+    """ranges([0x41, 0x42, 0x61]) -> ["41-42", "61"]; a range may run over what `may_span` allows."""
+    found: list[list[int]] = []
+    for c in points:
+        if found and all(map(may_span, range(found[-1][1] + 1, c))):
+            found[-1][1] = c
+        else:
+            found.append([c, c])
+    return [f"{a:x}" if a == b else f"{a:x}-{b:x}" for a, b in found]
+
+
+def is_inert(c: int) -> bool:
+    """No NFD will ever change it: it was assigned, and left alone, in the Unicode 3.2 that every
+    Python carries; and what is once assigned keeps its decomposition."""
+    old = unicodedata.ucd_3_2_0
+    ch = chr(c)
+    return old.category(ch) != "Cn" and old.combining(ch) == 0 and old.normalize("NFD", ch) == ch
+
+
+def shifts(mapping: dict[int, str]) -> list[str]:
+    """Runs with one step and one distance: {0x41: "a", 0x42: "b"} -> ["41-42/1+20"]."""
+    runs: list[list[int]] = []  # first, last, step (0: not known yet), distance
+    for c, target in mapping.items():
+        distance = ord(target) - c
+        if runs and runs[-1][3] == distance:
+            step = c - runs[-1][1]
+            if step <= 2 and runs[-1][2] in (0, step):
+                runs[-1][1:3] = [c, step]
+                continue
+        runs.append([c, c, 0, distance])
+    return [f"{a:x}-{b:x}/{step or 1}{d:+x}" for a, b, step, d in runs]
+
+
+def table(name: str, why: str, words: list[str]) -> str:
+    body = textwrap.fill(" ".join(words), 98, break_on_hyphens=False)
+    return f'\n# {why}\n{name} = """\n{body}\n"""\n'
+
+
+def source() -> str:
+    lower = lower_case()
+    assert [c for c, text in lower.items() if len(text) > 1] == [0x130]  # handled in normalize.py
+    del lower[0x130]
+    return HEADER + "".join(
+        [
+            table(
+                "REMOVED",
+                "Control, format and private-use characters; lone surrogates.",
+                ranges(removed()),
+            ),
+            table("IDEOGRAPHS", "Each becomes a word of its own.", ranges(ideographs())),
+            table(
+                "DECOMPOSED",
+                "What NFD changes or reorders, as Unicode 12.1 had it; ranges span inert characters.",
+                ranges(decomposed(), is_inert),
+            ),
+            table("ACCENTS", "Nonspacing marks (Mn), as Unicode 8 had them.", ranges(accents())),
+            table(
+                "PUNCTUATION",
+                "ASCII symbols and what Unicode 8 called P*.",
+                ranges(punctuation()),
+            ),
+            table(
+                "LOWER_CASE",
+                "first-last/step+distance; U+0130, which becomes two characters, is not among them.",
+                shifts(lower),
+            ),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    print(source(), end="")

@@ -1,0 +1,368 @@
+"""WordPieceTokenizer: a vocabulary, and the way from texts to ids and back."""
+
+import json
+import operator
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from tokenizer import files
+from tokenizer.batch import (
+    ONE,
+    WIDTH,
+    ZERO,
+    Encoding,
+    Rows,
+    all_of,
+    fit,
+    frame,
+    pack,
+    pad,
+    to_lists,
+    to_tensor,
+    token_types,
+)
+from tokenizer.memory import Memory
+from tokenizer.normalize import find_words, normalize, split_words
+from tokenizer.wordpiece import wordpiece
+
+PADDING = {True: "longest", "longest": "longest", "max_length": "max_length"}
+PADDING |= {False: None, "do_not_pad": None}
+TRUNCATION = {True: "longest_first", "longest_first": "longest_first", "only_first": "only_first"}
+TRUNCATION |= {"only_second": "only_second", False: None, "do_not_truncate": None}
+SIDES = {"right": "right", "left": "left"}
+TENSORS = {None: None, "np": "np", "pt": "pt"}
+
+SPECIAL = re.compile("(" + "|".join(map(re.escape, files.SPECIAL_TOKENS)) + ")")
+# White space to str.split(), but control characters to BERT: they are removed, and glue words.
+GLUE = re.compile("[\v\f\x1c-\x1f\x85]")
+ASCII_WORD = re.compile("[0-9A-Za-z]+|[!-/:-@[-`{-~]")
+# What decoding writes closer together: in this order, in one token at a time.
+CLOSER = {" .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'", " n't": "n't", " 'm": "'m"}
+CLOSER |= {" do not": " don't", " 's": "'s", " 've": "'ve", " 're": "'re"}
+
+
+class WordPieceTokenizer:
+    """DistilBERT's tokenizer: `tok("some text")` gives ids, `tok.decode(ids)` gives text.
+
+    There are two ways from a text to ids. `_pieces` is the definition, rule by rule; `_ids` is the
+    fast way, which remembers words. The tests hold them equal.
+    """
+
+    pad_token, unk_token, cls_token, sep_token, mask_token = files.SPECIAL_TOKENS
+
+    def __init__(
+        self,
+        tokens: Sequence[str],
+        do_lower_case: bool = True,
+        strip_accents: bool | None = None,
+        tokenize_chinese_chars: bool = True,
+        model_max_length: int = 512,
+    ) -> None:
+        self.do_lower_case = do_lower_case
+        self.strip_accents = strip_accents
+        self.tokenize_chinese_chars = tokenize_chinese_chars
+        self.model_max_length = model_max_length
+        self.model_input_names = ["input_ids", "attention_mask"]
+        self._tokens = tuple(tokens)
+        self._vocab = {token: number for number, token in enumerate(tokens)}
+        self._rows = {token: pack([number]) for token, number in self._vocab.items()}
+        self._longest = max(map(len, tokens))
+        self._words = Memory(self._word_ids)  # keys: normalised words
+        self._chunks = Memory(self._chunk_ids)  # keys: what stands between white space, raw
+        self.pad_token_id = self._vocab[self.pad_token]
+        self.unk_token_id = self._vocab[self.unk_token]
+        self.cls_token_id = self._vocab[self.cls_token]
+        self.sep_token_id = self._vocab[self.sep_token]
+        self.mask_token_id = self._vocab[self.mask_token]
+
+    @classmethod
+    def from_vocab(
+        cls,
+        path: str | os.PathLike[str],
+        do_lower_case: bool = True,
+        strip_accents: bool | None = None,
+        tokenize_chinese_chars: bool = True,
+    ) -> Self:
+        """The tokenizer of a vocabulary file: a token a line, its id the number of lines before."""
+        return cls(files.read_vocab(path), do_lower_case, strip_accents, tokenize_chinese_chars)
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike[str]) -> Self:
+        """The tokenizer of a folder, of a Hub name, or "demo": the packaged one."""
+        vocab, config = files.find(name)
+        return cls(files.read_vocab(vocab), **(files.read_config(config) if config else {}))
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write vocab.txt and tokenizer_config.json, which transformers loads too."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        vocab = "".join(f"{token}\n" for token in self._tokens)
+        config = json.dumps({**self._options(), "tokenizer_class": "DistilBertTokenizer"}, indent=2)
+        (folder / "vocab.txt").write_bytes(vocab.encode("utf-8"))
+        (folder / "tokenizer_config.json").write_bytes(f"{config}\n".encode())
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "do_lower_case": self.do_lower_case,
+            "strip_accents": self.strip_accents,
+            "tokenize_chinese_chars": self.tokenize_chinese_chars,
+            "model_max_length": self.model_max_length,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and other processes get the vocabulary and the options, not what is remembered."""
+        return type(self), (self._tokens, *self._options().values())
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens; ids run from 0 to vocab_size - 1."""
+        return len(self._tokens)
+
+    # From a text to tokens: the definition.
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of a text, without [CLS] and [SEP]."""
+        return [piece for piece, _, _ in self._pieces(text)]
+
+    def _pieces(self, text: str) -> Iterator[tuple[str, int, int]]:
+        """Every token, with the places in the text where it begins and ends."""
+        start = 0
+        for part in SPECIAL.split(text):  # first of all: [MASK] in a text is the token itself
+            if part in files.SPECIAL_TOKENS:
+                yield part, start, start + len(part)
+            else:
+                yield from self._pieces_of_plain(part, start)
+            start += len(part)
+
+    def _pieces_of_plain(self, text: str, start: int) -> Iterator[tuple[str, int, int]]:
+        normalized = self._normalize(text)
+        growth = {c: len(self._normalize(c)) for c in set(text)}
+        source = [place for place, c in enumerate(text, start) for _ in range(growth[c])]
+        for word in find_words(normalized):
+            begin = word.start()
+            for piece in self._split(word[0]):
+                marks = 2 if begin > word.start() else 0  # the two of "##"
+                end = word.end() if piece == self.unk_token else begin + len(piece) - marks
+                yield piece, source[begin], source[end - 1] + 1
+                begin = end
+
+    def _split(self, word: str) -> list[str]:
+        return wordpiece(word, self._vocab, self._longest) or [self.unk_token]
+
+    def _normalize(self, text: str) -> str:
+        return normalize(text, self.do_lower_case, self.strip_accents, self.tokenize_chinese_chars)
+
+    # From a text to ids: the fast way, in rows of bytes (see batch.py).
+
+    def _ids(self, text: str) -> bytes:
+        if "[" not in text:
+            return self._plain_ids(text)
+        parts: list[Any] = SPECIAL.split(text)  # plain, special, plain, special, ..., plain
+        parts[::2] = map(self._plain_ids, parts[::2])
+        parts[1::2] = map(self._rows.__getitem__, parts[1::2])
+        return b"".join(parts)
+
+    def _plain_ids(self, text: str) -> bytes:
+        if not text.isprintable():
+            text = GLUE.sub("", text)
+        return b"".join(map(self._chunks.__getitem__, text.split()))
+
+    def _chunk_ids(self, chunk: str) -> bytes:
+        if chunk.isascii() and chunk.isprintable():
+            words = ASCII_WORD.findall(chunk.lower() if self.do_lower_case else chunk)
+        else:
+            words = split_words(self._normalize(chunk))
+        return b"".join(map(self._words.__getitem__, words))
+
+    def _word_ids(self, word: str) -> bytes:
+        return b"".join([self._rows[piece] for piece in self._split(word)])
+
+    # From texts to what a model takes.
+
+    def __call__(
+        self,
+        text: str | Iterable[str],
+        text_pair: str | Iterable[str] | None = None,
+        *,
+        padding: bool | str = False,
+        truncation: bool | str = False,
+        max_length: int | None = None,
+        add_special_tokens: bool = True,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str = "right",
+        return_tensors: str | None = None,
+        return_attention_mask: bool = True,
+        return_token_type_ids: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+    ) -> Encoding:
+        """Ids and masks of one text or of many, of one pair or of many, as transformers gives them.
+
+        `max_length` counts the special tokens too; it cuts only where `truncation` says so.
+        """
+        fill = choose("padding", padding, PADDING)
+        strategy = choose("truncation", truncation, TRUNCATION)
+        side = choose("padding_side", padding_side, SIDES)
+        kind = choose("return_tensors", return_tensors, TENSORS)
+        limit = positive("max_length", max_length, self.model_max_length)
+        multiple = positive("pad_to_multiple_of", pad_to_multiple_of, 1)
+        if strategy and fill and limit % multiple:
+            raise ValueError(f"max_length={limit} is no multiple of pad_to_multiple_of={multiple}")
+
+        is_single = isinstance(text, str)
+        texts, partners = as_texts(text, text_pair)
+        firsts = [self._ids(text) for text in texts]
+        seconds = None if partners is None else [self._ids(text) for text in partners]
+        if strategy:
+            n_special = (2 if seconds is None else 3) * add_special_tokens
+            if limit < max(n_special, 1):
+                raise ValueError(f"max_length={limit} has no room for {n_special} special tokens")
+            fit(firsts, seconds, limit - n_special, strategy)
+
+        n = int(add_special_tokens)
+        ids = frame(firsts, seconds, self._rows[self.cls_token] * n, self._rows[self.sep_token] * n)
+        features = {"input_ids": (ids, self._rows[self.pad_token])}
+        if return_token_type_ids:
+            features["token_type_ids"] = token_types(firsts, seconds, n), ZERO
+        if return_attention_mask:
+            features["attention_mask"] = all_of(ONE, ids), ZERO
+        if return_special_tokens_mask:
+            zeros = None if seconds is None else all_of(ZERO, seconds)
+            features["special_tokens_mask"] = (
+                frame(all_of(ZERO, firsts), zeros, ONE * n, ONE * n),
+                ONE,
+            )
+        if return_offsets_mapping:
+            features["offset_mapping"] = (
+                self._offsets(texts, partners, firsts, seconds, n),
+                ZERO * 2,
+            )
+
+        length = max(map(len, ids), default=0) // WIDTH
+        if length > self.model_max_length and not strategy and max_length is None:
+            warnings.warn(
+                f"a text of {length} tokens; the model takes {self.model_max_length}: "
+                "pass truncation=True to cut",
+                stacklevel=2,
+            )
+        if fill:
+            length = -(-(length if fill == "longest" else limit) // multiple) * multiple
+            features = {
+                name: (pad(rows, filler, length, side), filler)
+                for name, (rows, filler) in features.items()
+            }
+        encoding = Encoding()
+        for name, (rows, filler) in features.items():
+            if kind:
+                encoding[name] = to_tensor(rows, filler, kind)
+            else:
+                lists = to_lists(rows, filler)
+                encoding[name] = lists[0] if is_single else lists
+        return encoding
+
+    def _offsets(
+        self,
+        texts: list[str],
+        partners: list[str] | None,
+        firsts: Rows,
+        seconds: Rows | None,
+        n: int,
+    ) -> Rows:
+        def places(texts: list[str], kept: Rows) -> Rows:
+            rows = [pack([p for _, *pair in self._pieces(text) for p in pair]) for text in texts]
+            return [row[: 2 * len(ids)] for row, ids in zip(rows, kept)]
+
+        second = None if partners is None or seconds is None else places(partners, seconds)
+        return frame(places(texts, firsts), second, ZERO * 2 * n, ZERO * 2 * n)
+
+    # And back.
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """The id of a token, or the ids of many; of a token that is not known, that of [UNK]."""
+        if isinstance(tokens, str):
+            return self._vocab.get(tokens, self.unk_token_id)
+        return [self._vocab.get(token, self.unk_token_id) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: Any) -> Any:
+        """The token of an id, or the tokens of many: numbers of any kind, lists, arrays, tensors."""
+        if hasattr(ids, "__index__") and getattr(ids, "ndim", 0) == 0:
+            return self._token(ids)
+        return [self._token(number) for number in ids]
+
+    def _token(self, number: Any) -> str:
+        place = operator.index(number)
+        if not 0 <= place < len(self._tokens):
+            raise ValueError(f"no token has the id {place}: ids run from 0 to {len(self) - 1}")
+        return self._tokens[place]
+
+    def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
+        """Tokens as readable text: ["play", "##ing", "!"] -> "playing!"."""
+        words = []
+        for token in tokens:
+            if words:
+                token = token[2:] if token.startswith("##") else f" {token}"
+            for wide, close in CLOSER.items():
+                token = token.replace(wide, close)
+            words.append(token)
+        return "".join(words)
+
+    def decode(self, ids: Any, skip_special_tokens: bool = False) -> str:
+        """The text of a sequence of ids, as far as the tokens tell it."""
+        tokens = self.convert_ids_to_tokens(ids)
+        tokens = [tokens] if isinstance(tokens, str) else tokens
+        if skip_special_tokens:
+            tokens = [token for token in tokens if token not in files.SPECIAL_TOKENS]
+        return self.convert_tokens_to_string(tokens)
+
+    def batch_decode(self, batch: Iterable[Any], skip_special_tokens: bool = False) -> list[str]:
+        """The texts of many sequences of ids."""
+        return [self.decode(ids, skip_special_tokens) for ids in batch]
+
+
+def choose(option: str, value: Any, choices: Mapping[Any, str | None]) -> Any:
+    """What an option's value stands for."""
+    if isinstance(value, str | bool | None) and value in choices:
+        return choices[value]
+    raise ValueError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}")
+
+
+def positive(option: str, value: int | None, default: int) -> int:
+    """A number of tokens, checked, or the default where none was given."""
+    if value is None:
+        return default
+    if isinstance(value, bool) or operator.index(value) < 1:
+        raise ValueError(f"{option}={value!r}: give a whole number from 1 up, or None")
+    return operator.index(value)
+
+
+def as_texts(text: Any, text_pair: Any) -> tuple[list[str], list[str] | None]:
+    """The texts and their partners as lists, checked."""
+    texts = one_list("text", text)
+    if text_pair is None:
+        return texts, None
+    partners = one_list("text_pair", text_pair)
+    if isinstance(text, str) != isinstance(text_pair, str) or len(texts) != len(partners):
+        raise ValueError(
+            f"text and text_pair do not match: {len(texts)} and {len(partners)} texts "
+            f"({type(text).__name__} and {type(text_pair).__name__}); give a partner to each"
+        )
+    return texts, partners
+
+
+def one_list(name: str, text: Any) -> list[str]:
+    if isinstance(text, str):
+        return [text]
+    if isinstance(text, bytes | bytearray | Mapping) or not isinstance(text, Iterable):
+        raise TypeError(f"{name} must be a str or a list of str, not {type(text).__name__}")
+    texts = list(text)
+    for place, item in enumerate(texts):
+        if not isinstance(item, str):
+            raise TypeError(f"{name}[{place}] must be a str, not {type(item).__name__}: {item!r}")
+    return texts
