@@ -5,29 +5,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from minibert.bert import translate_config
+
 SIZES = ("vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim")
+MOST = 2**24  # of anything; beyond it, a file is damaged
 DROPOUTS = ("dropout", "attention_dropout", "seq_classif_dropout")
 ACTIVATIONS = ("gelu", "relu")
 ATTENTIONS = ("sdpa", "explicit")
 LABELS = ("num_labels", "id2label", "label2id")
-
-# A BERT's config.json says the same things in other words ...
-BERT_WORDS = {
-    "hidden_size": "dim",
-    "num_hidden_layers": "n_layers",
-    "num_attention_heads": "n_heads",
-    "intermediate_size": "hidden_dim",
-    "hidden_act": "activation",
-    "hidden_dropout_prob": "dropout",
-    "attention_probs_dropout_prob": "attention_dropout",
-}
-# ... and may say things that a DistilBERT cannot do. Not listed: as below, which is the default.
-BERT_DEMANDS = {
-    "layer_norm_eps": 1e-12,
-    "position_embedding_type": "absolute",
-    "is_decoder": False,
-    "add_cross_attention": False,
-}
 
 
 @dataclass
@@ -68,7 +53,7 @@ class DistilBertConfig:
         n_token_types = 0
         try:
             if found.get("model_type") == "bert":
-                found, n_token_types = translate_bert(found)
+                found, n_token_types = translate_config(found)
             elif found.get("model_type", "distilbert") != "distilbert":
                 raise ValueError(f"model_type {found['model_type']!r} is not distilbert or bert")
             for name in SIZES:  # n_heads, for one, could not be told from the tensors' shapes
@@ -92,8 +77,8 @@ class DistilBertConfig:
     def _check_sizes(self) -> None:
         for name in SIZES:
             value = getattr(self, name)
-            if type(value) is not int or value < 1:  # a bool is no size either
-                raise ValueError(f"{name} must be a positive whole number, not {value!r}")
+            if type(value) is not int or not 1 <= value <= MOST:  # a bool is no size either
+                raise ValueError(f"{name} must be a whole number from 1 to {MOST}, not {value!r}")
         if self.dim % self.n_heads != 0:
             raise ValueError(f"dim {self.dim} cannot be split over n_heads {self.n_heads}")
         if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
@@ -138,21 +123,9 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FileNotFoundError(f"{file.parent}: there is no {file.name} in this folder") from None
+        raise FileNotFoundError(f"{file} does not exist") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, brackets without end
         raise ValueError(f"{file} is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{file} holds a {type(found).__name__}, not an object")
     return found
-
-
-def translate_bert(found: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """A BERT's fields under DistilBERT's names, if a DistilBERT can be that BERT, and its
-    type_vocab_size."""
-    for name, needed in BERT_DEMANDS.items():
-        if found.get(name, needed) != needed:
-            raise ValueError(f"this BERT has {name} {found[name]!r}; only {needed!r} can be folded")
-    n_token_types = found.get("type_vocab_size", 2)
-    if type(n_token_types) is not int or n_token_types < 1:
-        raise ValueError(f"type_vocab_size must be a positive whole number, not {n_token_types!r}")
-    return {BERT_WORDS.get(name, name): value for name, value in found.items()}, n_token_types

@@ -1,0 +1,77 @@
+"""A BERT that reads one segment is a DistilBERT.
+
+BERT's first hidden state is LayerNorm(word + position + token type), and in a text of one segment
+every token has type 0. So row 0 of the token types is a constant; added to every row of the
+position table once and for all, it gives the same sums:
+
+    word + position + type = word + (position + type)
+
+From there on the two compute the same, block by block, under other names. What stays behind: the
+other token types (a second segment cannot be expressed) and the pooler. Equal without dropout;
+with it, BERT has one more, after each attention, and so trains a little differently.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+CONFIG_NAMES = {
+    "hidden_size": "dim",
+    "num_hidden_layers": "n_layers",
+    "num_attention_heads": "n_heads",
+    "intermediate_size": "hidden_dim",
+    "hidden_act": "activation",
+    "hidden_dropout_prob": "dropout",
+    "attention_probs_dropout_prob": "attention_dropout",
+}
+# What a config.json may say that a DistilBERT cannot do. Where it says nothing, this is meant.
+DEMANDS = {
+    "layer_norm_eps": 1e-12,
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+}
+TENSOR_NAMES = {  # whole parts between dots, replaced in this order
+    "encoder.layer": "transformer.layer",
+    "attention.self.query": "attention.q_lin",
+    "attention.self.key": "attention.k_lin",
+    "attention.self.value": "attention.v_lin",
+    "attention.output.dense": "attention.out_lin",
+    "attention.output.LayerNorm": "sa_layer_norm",
+    "intermediate.dense": "ffn.lin1",
+    "output.dense": "ffn.lin2",
+    "output.LayerNorm": "output_layer_norm",
+    "cls.predictions.transform.dense": "vocab_transform",
+    "cls.predictions.transform.LayerNorm": "vocab_layer_norm",
+    "cls.predictions.decoder.weight": "vocab_projector.weight",
+    "cls.predictions.bias": "vocab_projector.bias",
+    "classifier": "bert_classifier",  # reads the pooler, so it cannot serve as ours
+}
+TOKEN_TYPES = "embeddings.token_type_embeddings.weight"
+POSITIONS = "embeddings.position_embeddings.weight"
+
+
+def translate_config(found: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """A BERT's config.json in DistilBERT's words, and how many token types it has."""
+    for name, needed in DEMANDS.items():
+        if found.get(name, needed) != needed:
+            raise ValueError(f"this BERT has {name} {found[name]!r}; only {needed!r} can be folded")
+    n_token_types = found.get("type_vocab_size", 2)
+    if type(n_token_types) is not int or n_token_types < 1:
+        raise ValueError(f"type_vocab_size must be a positive whole number, not {n_token_types!r}")
+    return {CONFIG_NAMES.get(name, name): value for name, value in found.items()}, n_token_types
+
+
+def translate_name(name: str) -> str:
+    """translate_name("bert.encoder.layer.0.output.dense.bias")
+    -> "transformer.layer.0.ffn.lin2.bias"."""
+    name = f".{name.removeprefix('bert.')}."
+    for theirs, ours in TENSOR_NAMES.items():
+        name = name.replace(f".{theirs}.", f".{ours}.")
+    return name.strip(".")
+
+
+def fold(tensors: dict[str, Tensor]) -> None:
+    """Add row 0 of the token types (T, D) to all positions (P, D), in float32."""
+    token_types = tensors.pop(TOKEN_TYPES)
+    tensors[POSITIONS] = tensors[POSITIONS].float() + token_types[0].float()
