@@ -1,4 +1,4 @@
-"""Asks the oracle, one code point at a time, for its character classes: tokenizer/unicode_tables.py.
+"""Writes tokenizer/unicode_tables.py: asks the oracle about every code point, one at a time.
 
 The oracle's tables come from several old and new Unicode versions, so neither the interpreter's
 `unicodedata` nor any single version gives its answers. What it answers is kept as data:
@@ -67,7 +67,7 @@ def decomposed() -> list[int]:
 
 
 def ranges(points: Iterable[int], may_span: Callable[[int], bool] = lambda c: False) -> list[str]:
-    """ranges([0x41, 0x42, 0x61]) -> ["41-42", "61"]; a range may run over what `may_span` allows."""
+    """[0x41, 0x42, 0x61] -> ["41-42", "61"]; a range may run over gaps that `may_span` allows."""
     found: list[list[int]] = []
     for c in points:
         if found and all(map(may_span, range(found[-1][1] + 1, c))):
@@ -106,32 +106,21 @@ def table(name: str, why: str, words: list[str]) -> str:
 
 def source() -> str:
     lower = lower_case()
-    assert [c for c, text in lower.items() if len(text) > 1] == [0x130]  # handled in normalize.py
+    assert [c for c, text in lower.items() if len(text) > 1] == [0x130]  # normalize.py adds it
     del lower[0x130]
     return HEADER + "".join(
-        [
-            table(
-                "REMOVED",
-                "Control, format and private-use characters; lone surrogates.",
-                ranges(removed()),
-            ),
-            table("IDEOGRAPHS", "Each becomes a word of its own.", ranges(ideographs())),
-            table(
+        table(name, why, words)
+        for name, why, words in [
+            ("REMOVED", "Control, format, private use; lone surrogates.", ranges(removed())),
+            ("IDEOGRAPHS", "Each becomes a word of its own.", ranges(ideographs())),
+            (
                 "DECOMPOSED",
-                "What NFD changes or reorders, as Unicode 12.1 had it; ranges span inert characters.",
+                "What Unicode 12.1's NFD changes or moves; ranges span inert characters.",
                 ranges(decomposed(), is_inert),
             ),
-            table("ACCENTS", "Nonspacing marks (Mn), as Unicode 8 had them.", ranges(accents())),
-            table(
-                "PUNCTUATION",
-                "ASCII symbols and what Unicode 8 called P*.",
-                ranges(punctuation()),
-            ),
-            table(
-                "LOWER_CASE",
-                "first-last/step+distance; U+0130, which becomes two characters, is not among them.",
-                shifts(lower),
-            ),
+            ("ACCENTS", "Nonspacing marks (Mn), as Unicode 8 had them.", ranges(accents())),
+            ("PUNCTUATION", "ASCII's symbols, and P* of Unicode 8.", ranges(punctuation())),
+            ("LOWER_CASE", "first-last/step+distance; all but U+0130.", shifts(lower)),
         ]
     )
 

@@ -30,6 +30,10 @@ def unpack(row: bytes) -> list[int]:
 ZERO, ONE = pack([0]), pack([1])
 
 
+# The rows of one kind (ids, masks, ...), and what fills the shorter ones up.
+Feature = tuple[Rows, bytes]
+
+
 class Encoding(dict[str, Any]):
     """What a call returns: a dict whose keys are attributes too, `encoded.input_ids`."""
 
@@ -92,38 +96,43 @@ def token_types(firsts: Rows, seconds: Rows | None, n_special: int) -> Rows:
     return [row + ones + ONE * n_special for row, ones in zip(rows, all_of(ONE, seconds))]
 
 
-def pad(rows: Rows, filler: bytes, length: int, side: str) -> Rows:
-    """Rows brought to `length` fillers, longer ones left as they are."""
+def special_mask(firsts: Rows, seconds: Rows | None, n_special: int) -> Rows:
+    """1 where a special token was added; one that stood in the text counts as text."""
+    zeros = None if seconds is None else all_of(ZERO, seconds)
+    return frame(all_of(ZERO, firsts), zeros, ONE * n_special, ONE * n_special)
+
+
+def pad(rows: Rows, filler: bytes, length: int, side: str) -> Feature:
+    """Rows brought to `length` fillers; longer ones stay as they are."""
     padding, size = filler * length, length * len(filler)
     if side == "left":
-        return [padding[: max(size - len(row), 0)] + row for row in rows]
-    return [row + padding[len(row) :] for row in rows]
+        return [padding[: max(size - len(row), 0)] + row for row in rows], filler
+    return [row + padding[len(row) :] for row in rows], filler
 
 
-def to_lists(rows: Rows, filler: bytes) -> list[list[Any]]:
-    """Rows of numbers as lists; rows of offsets, whose filler is two numbers, as lists of pairs."""
-    lists = [unpack(row) for row in rows]
-    if len(filler) == WIDTH:
-        return lists
-    return [list(zip(numbers[::2], numbers[1::2])) for numbers in lists]
-
-
-def to_tensor(rows: Rows, filler: bytes, kind: str) -> Any:
-    """The rows one below the other, as an int64 array ("np") or tensor ("pt")."""
+def finish(feature: Feature, kind: str | None) -> Any:
+    """A feature's rows as lists, or as one tensor of the kind "np" or "pt"."""
+    rows, filler = feature
+    pairs = len(filler) > WIDTH  # offsets: two numbers for a token
+    if kind is None:
+        lists = [unpack(row) for row in rows]
+        return [list(zip(row[::2], row[1::2])) for row in lists] if pairs else lists
     lengths = {len(row) // len(filler) for row in rows} or {0}
     if len(lengths) > 1:
         raise ValueError(
             f"texts of {min(lengths)} to {max(lengths)} tokens make no tensor: pass padding=True"
         )
-    pair = (2,) if len(filler) > WIDTH else ()
-    shape = (len(rows), *lengths, *pair)
-    joined = bytearray().join(rows)
+    return _tensor(bytearray().join(rows), kind, (len(rows), *lengths, *([2] if pairs else [])))
+
+
+def _tensor(memory: bytearray, kind: str, shape: tuple[int, ...]) -> Any:
+    """An int64 array or tensor in this very memory."""
     if kind == "np":
         import numpy
 
-        return numpy.frombuffer(joined, dtype=numpy.int64).reshape(shape)
+        return numpy.frombuffer(memory, dtype=numpy.int64).reshape(shape)
     import torch
 
-    if not joined:  # torch.frombuffer refuses an empty buffer
+    if not memory:  # torch.frombuffer refuses an empty buffer
         return torch.empty(shape, dtype=torch.int64)
-    return torch.frombuffer(joined, dtype=torch.int64).view(shape)
+    return torch.frombuffer(memory, dtype=torch.int64).view(shape)

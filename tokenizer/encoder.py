@@ -5,36 +5,15 @@ import operator
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tokenizer import files
-from tokenizer.batch import (
-    ONE,
-    WIDTH,
-    ZERO,
-    Encoding,
-    Rows,
-    all_of,
-    fit,
-    frame,
-    pack,
-    pad,
-    to_lists,
-    to_tensor,
-    token_types,
-)
+from tokenizer import arguments, batch, files
+from tokenizer.batch import ONE, ZERO, Encoding, Feature, Rows, all_of, frame
 from tokenizer.memory import Memory
 from tokenizer.normalize import find_words, normalize, split_words
 from tokenizer.wordpiece import wordpiece
-
-PADDING = {True: "longest", "longest": "longest", "max_length": "max_length"}
-PADDING |= {False: None, "do_not_pad": None}
-TRUNCATION = {True: "longest_first", "longest_first": "longest_first", "only_first": "only_first"}
-TRUNCATION |= {"only_second": "only_second", False: None, "do_not_truncate": None}
-SIDES = {"right": "right", "left": "left"}
-TENSORS = {None: None, "np": "np", "pt": "pt"}
 
 SPECIAL = re.compile("(" + "|".join(map(re.escape, files.SPECIAL_TOKENS)) + ")")
 # White space to str.split(), but control characters to BERT: they are removed, and glue words.
@@ -69,7 +48,7 @@ class WordPieceTokenizer:
         self.model_input_names = ["input_ids", "attention_mask"]
         self._tokens = tuple(tokens)
         self._vocab = {token: number for number, token in enumerate(tokens)}
-        self._rows = {token: pack([number]) for token, number in self._vocab.items()}
+        self._rows = {token: batch.pack([number]) for token, number in self._vocab.items()}
         self._longest = max(map(len, tokens))
         self._words = Memory(self._word_ids)  # keys: normalised words
         self._chunks = Memory(self._chunk_ids)  # keys: what stands between white space, raw
@@ -207,65 +186,48 @@ class WordPieceTokenizer:
 
         `max_length` counts the special tokens too; it cuts only where `truncation` says so.
         """
-        fill = choose("padding", padding, PADDING)
-        strategy = choose("truncation", truncation, TRUNCATION)
-        side = choose("padding_side", padding_side, SIDES)
-        kind = choose("return_tensors", return_tensors, TENSORS)
-        limit = positive("max_length", max_length, self.model_max_length)
-        multiple = positive("pad_to_multiple_of", pad_to_multiple_of, 1)
+        fill = arguments.choose("padding", padding, arguments.PADDING)
+        strategy = arguments.choose("truncation", truncation, arguments.TRUNCATION)
+        side = arguments.choose("padding_side", padding_side, arguments.SIDES)
+        kind = arguments.choose("return_tensors", return_tensors, arguments.TENSORS)
+        limit = arguments.positive("max_length", max_length, self.model_max_length)
+        multiple = arguments.positive("pad_to_multiple_of", pad_to_multiple_of, 1)
         if strategy and fill and limit % multiple:
             raise ValueError(f"max_length={limit} is no multiple of pad_to_multiple_of={multiple}")
 
-        is_single = isinstance(text, str)
-        texts, partners = as_texts(text, text_pair)
+        texts, partners = arguments.as_texts(text, text_pair)
         firsts = [self._ids(text) for text in texts]
         seconds = None if partners is None else [self._ids(text) for text in partners]
+        n = int(add_special_tokens)  # special tokens at each place that has one
         if strategy:
-            n_special = (2 if seconds is None else 3) * add_special_tokens
-            if limit < max(n_special, 1):
-                raise ValueError(f"max_length={limit} has no room for {n_special} special tokens")
-            fit(firsts, seconds, limit - n_special, strategy)
-
-        n = int(add_special_tokens)
-        ids = frame(firsts, seconds, self._rows[self.cls_token] * n, self._rows[self.sep_token] * n)
-        features = {"input_ids": (ids, self._rows[self.pad_token])}
+            n_special = n * (2 if seconds is None else 3)
+            batch.fit(firsts, seconds, arguments.room(limit, n_special), strategy)
+        features = {"input_ids": self._framed_ids(firsts, seconds, n)}
+        ids = features["input_ids"][0]
         if return_token_type_ids:
-            features["token_type_ids"] = token_types(firsts, seconds, n), ZERO
+            features["token_type_ids"] = batch.token_types(firsts, seconds, n), ZERO
         if return_attention_mask:
             features["attention_mask"] = all_of(ONE, ids), ZERO
         if return_special_tokens_mask:
-            zeros = None if seconds is None else all_of(ZERO, seconds)
-            features["special_tokens_mask"] = (
-                frame(all_of(ZERO, firsts), zeros, ONE * n, ONE * n),
-                ONE,
-            )
+            features["special_tokens_mask"] = batch.special_mask(firsts, seconds, n), ONE
         if return_offsets_mapping:
-            features["offset_mapping"] = (
-                self._offsets(texts, partners, firsts, seconds, n),
-                ZERO * 2,
-            )
+            features["offset_mapping"] = self._offsets(texts, partners, firsts, seconds, n)
 
-        length = max(map(len, ids), default=0) // WIDTH
-        if length > self.model_max_length and not strategy and max_length is None:
-            warnings.warn(
-                f"a text of {length} tokens; the model takes {self.model_max_length}: "
-                "pass truncation=True to cut",
-                stacklevel=2,
-            )
+        longest = max(map(len, ids), default=0) // batch.WIDTH
+        if longest > self.model_max_length and not strategy and max_length is None:
+            message = f"{longest} tokens in a text: models of {self.model_max_length} positions"
+            warnings.warn(f"{message} need truncation=True", stacklevel=2)
         if fill:
-            length = -(-(length if fill == "longest" else limit) // multiple) * multiple
-            features = {
-                name: (pad(rows, filler, length, side), filler)
-                for name, (rows, filler) in features.items()
-            }
-        encoding = Encoding()
-        for name, (rows, filler) in features.items():
-            if kind:
-                encoding[name] = to_tensor(rows, filler, kind)
-            else:
-                lists = to_lists(rows, filler)
-                encoding[name] = lists[0] if is_single else lists
-        return encoding
+            length = -(-(longest if fill == "longest" else limit) // multiple) * multiple
+            features = {name: batch.pad(*f, length, side) for name, f in features.items()}
+        done = {name: batch.finish(feature, kind) for name, feature in features.items()}
+        if isinstance(text, str) and kind is None:
+            return Encoding({name: rows[0] for name, rows in done.items()})
+        return Encoding(done)
+
+    def _framed_ids(self, firsts: Rows, seconds: Rows | None, n: int) -> Feature:
+        cls, sep = self._rows[self.cls_token] * n, self._rows[self.sep_token] * n
+        return frame(firsts, seconds, cls, sep), self._rows[self.pad_token]
 
     def _offsets(
         self,
@@ -274,13 +236,15 @@ class WordPieceTokenizer:
         firsts: Rows,
         seconds: Rows | None,
         n: int,
-    ) -> Rows:
+    ) -> Feature:
+        """(begin, end) of every token that was kept; (0, 0) for what is not in the text."""
+
         def places(texts: list[str], kept: Rows) -> Rows:
-            rows = [pack([p for _, *pair in self._pieces(text) for p in pair]) for text in texts]
+            rows = [batch.pack(i for _, *place in self._pieces(t) for i in place) for t in texts]
             return [row[: 2 * len(ids)] for row, ids in zip(rows, kept)]
 
-        second = None if partners is None or seconds is None else places(partners, seconds)
-        return frame(places(texts, firsts), second, ZERO * 2 * n, ZERO * 2 * n)
+        second = None if partners is None else places(partners, seconds or [])
+        return frame(places(texts, firsts), second, ZERO * 2 * n, ZERO * 2 * n), ZERO * 2
 
     # And back.
 
@@ -291,7 +255,7 @@ class WordPieceTokenizer:
         return [self._vocab.get(token, self.unk_token_id) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Any) -> Any:
-        """The token of an id, or the tokens of many: numbers of any kind, lists, arrays, tensors."""
+        """The token of an id, or the tokens of many: a list, an array, a tensor."""
         if hasattr(ids, "__index__") and getattr(ids, "ndim", 0) == 0:
             return self._token(ids)
         return [self._token(number) for number in ids]
@@ -304,7 +268,7 @@ class WordPieceTokenizer:
 
     def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
         """Tokens as readable text: ["play", "##ing", "!"] -> "playing!"."""
-        words = []
+        words: list[str] = []
         for token in tokens:
             if words:
                 token = token[2:] if token.startswith("##") else f" {token}"
@@ -324,45 +288,3 @@ class WordPieceTokenizer:
     def batch_decode(self, batch: Iterable[Any], skip_special_tokens: bool = False) -> list[str]:
         """The texts of many sequences of ids."""
         return [self.decode(ids, skip_special_tokens) for ids in batch]
-
-
-def choose(option: str, value: Any, choices: Mapping[Any, str | None]) -> Any:
-    """What an option's value stands for."""
-    if isinstance(value, str | bool | None) and value in choices:
-        return choices[value]
-    raise ValueError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}")
-
-
-def positive(option: str, value: int | None, default: int) -> int:
-    """A number of tokens, checked, or the default where none was given."""
-    if value is None:
-        return default
-    if isinstance(value, bool) or operator.index(value) < 1:
-        raise ValueError(f"{option}={value!r}: give a whole number from 1 up, or None")
-    return operator.index(value)
-
-
-def as_texts(text: Any, text_pair: Any) -> tuple[list[str], list[str] | None]:
-    """The texts and their partners as lists, checked."""
-    texts = one_list("text", text)
-    if text_pair is None:
-        return texts, None
-    partners = one_list("text_pair", text_pair)
-    if isinstance(text, str) != isinstance(text_pair, str) or len(texts) != len(partners):
-        raise ValueError(
-            f"text and text_pair do not match: {len(texts)} and {len(partners)} texts "
-            f"({type(text).__name__} and {type(text_pair).__name__}); give a partner to each"
-        )
-    return texts, partners
-
-
-def one_list(name: str, text: Any) -> list[str]:
-    if isinstance(text, str):
-        return [text]
-    if isinstance(text, bytes | bytearray | Mapping) or not isinstance(text, Iterable):
-        raise TypeError(f"{name} must be a str or a list of str, not {type(text).__name__}")
-    texts = list(text)
-    for place, item in enumerate(texts):
-        if not isinstance(item, str):
-            raise TypeError(f"{name}[{place}] must be a str, not {type(item).__name__}: {item!r}")
-    return texts

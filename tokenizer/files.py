@@ -1,4 +1,4 @@
-"""Where a tokenizer's files are found, and how they are read: vocab.txt and tokenizer_config.json."""
+"""Where a tokenizer's files lie, and how they are read: vocab.txt, tokenizer_config.json."""
 
 import hashlib
 import json
@@ -13,6 +13,12 @@ DISTILBERT = "distilbert/distilbert-base-uncased"
 UNCASED_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 PINNED = {DISTILBERT: "12040accade4e8a0f71eabdb258fecc2e7e948be"}
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+OPTIONS: dict[str, Any] = {  # of tokenizer_config.json, with their types
+    "do_lower_case": bool,
+    "strip_accents": bool | None,
+    "tokenize_chinese_chars": bool,
+    "model_max_length": int,
+}
 REPO_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 
 
@@ -32,13 +38,13 @@ def find(name: str | os.PathLike[str]) -> tuple[Path, Path | None]:
 
 
 def _in_folder(folder: Path, sha256: str | None = None) -> tuple[Path, Path | None]:
-    vocab, config = folder / "vocab.txt", folder / "tokenizer_config.json"
-    if not vocab.exists():
-        raise FileNotFoundError(
-            f"no vocab.txt in {folder}: is this the folder of a BERT tokenizer?"
-        )
-    _check(vocab, sha256)
-    return vocab, config if config.exists() else None
+    """What the folder holds; transformers 5 saves tokenizer.json in the place of vocab.txt."""
+    config = folder / "tokenizer_config.json"
+    for vocab in (folder / "vocab.txt", folder / "tokenizer.json"):
+        if vocab.exists():
+            _check(vocab, sha256)
+            return vocab, config if config.exists() else None
+    raise FileNotFoundError(f"no vocab.txt and no tokenizer.json in {folder}: no tokenizer there")
 
 
 def _demo_folder() -> Path:
@@ -94,25 +100,38 @@ def _check(path: Path, sha256: str | None) -> None:
 
 
 def read_vocab(path: str | os.PathLike[str]) -> list[str]:
-    """The tokens of vocab.txt; a token's id is its place."""
+    """The tokens of vocab.txt, or of a tokenizer.json; a token's id is its place."""
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8: {error}") from None
+        raise ValueError(f"the vocabulary {path} is not UTF-8: {error}; convert it") from None
     except OSError as error:
         raise type(error)(f"cannot read the vocabulary {path}: {error.strerror}") from None
     # Not splitlines(): a token may hold U+2028 or U+0085.
-    tokens = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-    lines: dict[str, int] = {}
+    lines = text.removesuffix("\n").split("\n")
+    is_json = Path(path).suffix == ".json"
+    tokens = _tokens_of_json(path, text) if is_json else [line.removesuffix("\r") for line in lines]
+    first_line: dict[str, int] = {}
     for line, token in enumerate(tokens, start=1):
-        if lines.setdefault(token, line) != line:
-            raise ValueError(f"{path}: token {token!r} stands on lines {lines[token]} and {line}")
-    missing = [token for token in SPECIAL_TOKENS if token not in lines]
+        if first_line.setdefault(token, line) != line:
+            raise ValueError(f"{path}: {token!r} is on line {first_line[token]} and on line {line}")
+    missing = [token for token in SPECIAL_TOKENS if token not in first_line]
     if missing:
-        empty = "" if text.strip() else " (the file is empty)"
-        raise ValueError(
-            f"{path}: no line for {', '.join(missing)}{empty}; is this a BERT vocabulary?"
-        )
+        what = "is empty" if not text.strip() else f"has no {', '.join(missing)}"
+        raise ValueError(f"the vocabulary {path} {what}: give BERT's vocab.txt, a token a line")
+    return tokens
+
+
+def _tokens_of_json(path: str | os.PathLike[str], text: str) -> list[str]:
+    try:
+        model = json.loads(text)["model"]
+        if model["type"] != "WordPiece":
+            raise ValueError(f"its model is {model['type']}, not WordPiece")
+        tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
+        if [model["vocab"][token] for token in tokens] != [*range(len(tokens))]:
+            raise ValueError("its ids do not run from 0 without gaps")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the tokenizer.json of a BERT: {error}") from None
     return tokens
 
 
@@ -123,12 +142,15 @@ def read_config(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
     if not isinstance(config, dict):
-        raise ValueError(f"{path} holds no JSON object")
+        raise ValueError(f"{path} holds no JSON object but {type(config).__name__}")
     for token in SPECIAL_TOKENS:
         given = config.get(f"{token[1:-1].lower()}_token", token)
         if (given.get("content") if isinstance(given, dict) else given) != token:
-            raise ValueError(
-                f"{path}: {given!r} in the place of {token}, which is the only one known"
-            )
-    known = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "model_max_length")
-    return {key: config[key] for key in known if key in config}
+            raise ValueError(f"{path}: {given!r} in the place of {token}, the only one known here")
+    options = {name: config[name] for name in OPTIONS if name in config}
+    for name, value in options.items():
+        if not isinstance(value, OPTIONS[name]):
+            raise ValueError(f"{path}: {name} is {value!r}, which is not {OPTIONS[name]}")
+    if options.get("model_max_length", 0) > 10**9:  # transformers' way to say: not known
+        del options["model_max_length"]
+    return options

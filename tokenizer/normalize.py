@@ -11,7 +11,7 @@ from tokenizer import unicode_tables as tables
 
 
 def _character_class(ranges: str) -> str:
-    r"""The inside of a regular expression's [...]: "41-5a 61" -> "\U00000041-\U0000005a\U00000061"."""
+    r"""The inside of a regular expression's [...]: "41-5a" -> "\U00000041-\U0000005a"."""
     escaped = ("-".join(rf"\U{end:0>8}" for end in item.split("-")) for item in ranges.split())
     return "".join(escaped)
 

@@ -4,7 +4,7 @@ Hexadecimal code points and ranges; why they are kept at all is told there, what
 in normalize.py.
 """
 
-# Control, format and private-use characters; lone surrogates.
+# Control, format, private use; lone surrogates.
 REMOVED = """
 0-8 b-c e-1f 7f-9f ad 600-605 61c 6dd 70f 180e 200b-200f 202a-202e 2060-2064 2066-206f d800-f8ff
 feff fff9-fffb fffd 110bd 1bca0-1bca3 1d173-1d17a e0001 e0020-e007f f0000-ffffd 100000-10fffd
@@ -15,7 +15,7 @@ IDEOGRAPHS = """
 3400-4dbf 4e00-9fff f900-faff 20000-2a6df 2a700-2b81f 2b920-2ceaf 2f800-2fa1f
 """
 
-# What NFD changes or reorders, as Unicode 12.1 had it; ranges span inert characters.
+# What Unicode 12.1's NFD changes or moves; ranges span inert characters.
 DECOMPOSED = """
 c0-21f 226-233 300-36f 374 37e 385-38a 38c 38e-390 3aa-3ce 3d3-3d4 400-4c2 4d0-4f5 4f8-4f9 591-5c5
 5c7 610-61a 622-626 64b-6ed 711 730-74a 7eb-7f3 816-819 81b-823 825-827 829-82d 859-85b 8d4-8e1
@@ -65,7 +65,7 @@ aabe-aabf aac1 aaec-aaed aaf6 abe5 abe8 abed fb1e fe00-fe0f fe20-fe2f 101fd 102e
 e0100-e01ef
 """
 
-# ASCII symbols and what Unicode 8 called P*.
+# ASCII's symbols, and P* of Unicode 8.
 PUNCTUATION = """
 21-2f 3a-40 5b-60 7b-7e a1 a7 ab b6-b7 bb bf 37e 387 55a-55f 589-58a 5be 5c0 5c3 5c6 5f3-5f4
 609-60a 60c-60d 61b 61e-61f 66a-66d 6d4 700-70d 7f7-7f9 830-83e 85e 964-965 970 af0 df4 e4f
@@ -83,7 +83,7 @@ ff5b ff5d ff5f-ff65 10100-10102 1039f 103d0 1056f 10857 1091f 1093f 10a50-10a58 
 16a6e-16a6f 16af5 16b37-16b3b 16b44 1bc9f 1da87-1da8b
 """
 
-# first-last/step+distance; U+0130, which becomes two characters, is not among them.
+# first-last/step+distance; all but U+0130.
 LOWER_CASE = """
 41-5a/1+20 c0-d6/1+20 d8-de/1+20 100-12e/2+1 132-136/2+1 139-147/2+1 14a-176/2+1 178-178/1-79
 179-17d/2+1 181-181/1+d2 182-184/2+1 186-186/1+ce 187-187/1+1 189-18a/1+cd 18b-18b/1+1
