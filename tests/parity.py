@@ -186,6 +186,7 @@ def packaged_difference(dtype: torch.dtype, n_texts: int = 200) -> float:
 
 
 def main() -> None:
+    torch.set_num_threads(1)  # small models: threads would wait for each other
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     dtypes = (torch.float64, torch.float32, torch.bfloat16)
