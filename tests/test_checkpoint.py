@@ -1,4 +1,4 @@
-"""Loading is strict, saving is whole (BEHAVIOUR.md rows 9 to 16, 23, 63, 64)."""
+"""Loading is strict, saving is whole."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Wrong inputs are refused in words, before any kernel sees them (BEHAVIOUR.md rows 43 to 50)."""
+"""Wrong inputs are refused in words, before any kernel sees them."""
 
 import pytest
 import torch
