@@ -34,6 +34,7 @@ class PretrainedModel(nn.Module):
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__()
         self.config = config
+        self.fresh: list[str] = []  # head tensors that from_pretrained found no values for
 
     def init_weights(self, module: nn.Module) -> None:
         """As DistilBERT was born: N(0, initializer_range), biases and the padding's row 0."""
@@ -58,9 +59,9 @@ class PretrainedModel(nn.Module):
         config, n_token_types = DistilBertConfig.from_json(folder / CONFIG, **overrides)
         with torch.device("meta"), NoInit():  # shapes without memory, to check the file against
             model = cls(config)
-        fresh = load_weights(model, folder / WEIGHTS, n_token_types)
-        if fresh:
-            names = ", ".join(fresh)
+        model.fresh = load_weights(model, folder / WEIGHTS, n_token_types)
+        if model.fresh:
+            names = ", ".join(model.fresh)
             logger.warning("%s has no %s: newly initialised, to be trained", name_or_folder, names)
         return model.eval()
 

@@ -65,7 +65,7 @@ def test_a_model_comes_back_as_it_was_saved(model_class, tmp_path: Path, caplog)
     model.save_pretrained(tmp_path)
     again = model_class.from_pretrained(tmp_path)
     assert again.config == model.config
-    assert not again.training
+    assert not again.training and again.fresh == []
     for name, tensor in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
     assert caplog.records == []
@@ -141,6 +141,7 @@ def test_an_encoder_is_read_with_or_without_the_prefix_of_its_names(tmp_path: Pa
 def test_a_missing_head_is_named_in_one_line_and_nothing_else_is_random(tmp_path, caplog) -> None:
     folder = saved(tmp_path, DistilBertForMaskedLM)
     model = DistilBertForSequenceClassification.from_pretrained(folder, num_labels=5)
+    assert model.fresh == HEAD
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     message = record.getMessage()
