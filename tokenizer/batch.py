@@ -1,37 +1,12 @@
-"""From rows of ids to what a call returns: cut, framed with special tokens, padded, stacked.
+"""From rows of ids to what a call returns: cut, framed with special tokens, padded, stacked."""
 
-A row is the bytes of its numbers, 8 bytes each, as the machine writes them: so rows are joined, cut
-and padded in one step each, and a batch of rows, joined, is the memory of a tensor.
-"""
-
-import sys
-from collections.abc import Iterable
+import math
+from array import array
+from itertools import chain
 from typing import Any
 
-WIDTH = 8  # bytes of a number
-
-Rows = list[bytes]
-
-
-def pack(numbers: Iterable[int]) -> bytes:
-    """A row of these numbers."""
-    return b"".join([number.to_bytes(WIDTH, sys.byteorder) for number in numbers])
-
-
-def unpack(row: bytes) -> list[int]:
-    """The numbers of a row.
-
-    >>> unpack(pack([101, 7592, 102]))
-    [101, 7592, 102]
-    """
-    return memoryview(row).cast("q").tolist()
-
-
-ZERO, ONE = pack([0]), pack([1])
-
-
-# The rows of one kind (ids, masks, ...), and what fills the shorter ones up.
-Feature = tuple[Rows, bytes]
+Rows = list[Any]  # of lists or tuples
+Feature = tuple[Rows, Any]  # rows of one kind (ids, masks, ...), and what fills the shorter ones up
 
 
 class Encoding(dict[str, Any]):
@@ -66,67 +41,61 @@ def lengths_kept(first: int, second: int, room: int, strategy: str) -> tuple[int
 
 
 def fit(firsts: Rows, seconds: Rows | None, room: int, strategy: str) -> None:
-    """Cut rows, in place, so that each with its partner holds at most `room` numbers."""
+    """Cut rows, in place, so that each with its partner holds at most `room` tokens."""
     for i, first in enumerate(firsts):
-        second = seconds[i] if seconds is not None else b""
-        if len(first) + len(second) > room * WIDTH:
-            kept = lengths_kept(len(first) // WIDTH, len(second) // WIDTH, room, strategy)
-            firsts[i] = first[: kept[0] * WIDTH]
+        second = seconds[i] if seconds is not None else []
+        if len(first) + len(second) > room:
+            kept = lengths_kept(len(first), len(second), room, strategy)
+            firsts[i] = first[: kept[0]]
             if seconds is not None:
-                seconds[i] = second[: kept[1] * WIDTH]
+                seconds[i] = second[: kept[1]]
 
 
-def frame(firsts: Rows, seconds: Rows | None, start: bytes, end: bytes) -> Rows:
+def frame(firsts: Rows, seconds: Rows | None, start: list[Any], end: list[Any]) -> Rows:
     """[CLS] first [SEP] or [CLS] first [SEP] second [SEP], or what stands in their places."""
     if seconds is None:
-        return [start + first + end for first in firsts]
-    return [start + first + end + second + end for first, second in zip(firsts, seconds)]
+        return [[*start, *first, *end] for first in firsts]
+    return [[*start, *a, *end, *b, *end] for a, b in zip(firsts, seconds)]
 
 
-def all_of(number: bytes, rows: Rows) -> Rows:
+def all_of(item: int, rows: Rows) -> Rows:
     """Rows as long as these, of one number."""
-    return [number * (len(row) // WIDTH) for row in rows]
+    return [[item] * len(row) for row in rows]
 
 
 def token_types(firsts: Rows, seconds: Rows | None, n_special: int) -> Rows:
     """0 for [CLS] first [SEP], 1 for second [SEP]; n_special tokens stand at each such place."""
-    rows = frame(all_of(ZERO, firsts), None, ZERO * n_special, ZERO * n_special)
     if seconds is None:
-        return rows
-    return [row + ones + ONE * n_special for row, ones in zip(rows, all_of(ONE, seconds))]
+        return [[0] * (len(first) + 2 * n_special) for first in firsts]
+    sizes = [(len(a) + 2 * n_special, len(b) + n_special) for a, b in zip(firsts, seconds)]
+    return [[0] * n_first + [1] * n_second for n_first, n_second in sizes]
 
 
 def special_mask(firsts: Rows, seconds: Rows | None, n_special: int) -> Rows:
     """1 where a special token was added; one that stood in the text counts as text."""
-    zeros = None if seconds is None else all_of(ZERO, seconds)
-    return frame(all_of(ZERO, firsts), zeros, ONE * n_special, ONE * n_special)
+    zeros = None if seconds is None else all_of(0, seconds)
+    return frame(all_of(0, firsts), zeros, [1] * n_special, [1] * n_special)
 
 
-def pad(rows: Rows, filler: bytes, length: int, side: str) -> Feature:
-    """Rows brought to `length` fillers; longer ones stay as they are."""
-    padding, size = filler * length, length * len(filler)
-    if side == "left":
-        return [padding[: max(size - len(row), 0)] + row for row in rows], filler
-    return [row + padding[len(row) :] for row in rows], filler
-
-
-def finish(feature: Feature, kind: str | None) -> Any:
-    """A feature's rows as lists, or as one tensor of the kind "np" or "pt"."""
+def pad(feature: Feature, length: int, side: str) -> Feature:
+    """Rows brought to `length`; longer ones stay as they are."""
     rows, filler = feature
-    pairs = len(filler) > WIDTH  # offsets: two numbers for a token
-    if kind is None:
-        lists = [unpack(row) for row in rows]
-        return [list(zip(row[::2], row[1::2])) for row in lists] if pairs else lists
-    lengths = {len(row) // len(filler) for row in rows} or {0}
-    if len(lengths) > 1:
-        raise ValueError(
-            f"texts of {min(lengths)} to {max(lengths)} tokens make no tensor: pass padding=True"
-        )
-    return _tensor(bytearray().join(rows), kind, (len(rows), *lengths, *([2] if pairs else [])))
+    if side == "left":
+        return [[filler] * (length - len(row)) + row for row in rows], filler
+    return [row + [filler] * (length - len(row)) for row in rows], filler
 
 
-def _tensor(memory: bytearray, kind: str, shape: tuple[int, ...]) -> Any:
-    """An int64 array or tensor in this very memory."""
+def to_tensor(feature: Feature, length: int, side: str, kind: str) -> Any:
+    """The rows one below the other, padded to `length`: an int64 array ("np") or tensor ("pt")."""
+    rows, filler = feature
+    shape: tuple[int, ...] = (len(rows), length)
+    if isinstance(filler, tuple):  # offsets: two numbers a token
+        rows, filler, shape = [[*chain(*row)] for row in rows], filler[0], (*shape, len(filler))
+    width = math.prod(shape[1:])
+    memory = array("q", [filler]) * (len(rows) * width)
+    for start, row in zip(range(0, len(memory), width), rows):
+        start += width - len(row) if side == "left" else 0
+        memory[start : start + len(row)] = array("q", row)
     if kind == "np":
         import numpy
 

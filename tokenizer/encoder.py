@@ -1,19 +1,21 @@
 """WordPieceTokenizer: a vocabulary, and the way from texts to ids and back."""
 
 import json
+import math
 import operator
 import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
 from tokenizer import arguments, batch, files
-from tokenizer.batch import ONE, ZERO, Encoding, Feature, Rows, all_of, frame
+from tokenizer.batch import Encoding, Feature, Rows, all_of, frame
 from tokenizer.memory import Memory
 from tokenizer.normalize import find_words, normalize, split_words
-from tokenizer.wordpiece import wordpiece
+from tokenizer.wordpiece import MAX_CHARS, wordpiece
 
 SPECIAL = re.compile("(" + "|".join(map(re.escape, files.SPECIAL_TOKENS)) + ")")
 # White space to str.split(), but control characters to BERT: they are removed, and glue words.
@@ -48,7 +50,6 @@ class WordPieceTokenizer:
         self.model_input_names = ["input_ids", "attention_mask"]
         self._tokens = tuple(tokens)
         self._vocab = {token: number for number, token in enumerate(tokens)}
-        self._rows = {token: batch.pack([number]) for token, number in self._vocab.items()}
         self._longest = max(map(len, tokens))
         self._words = Memory(self._word_ids)  # keys: normalised words
         self._chunks = Memory(self._chunk_ids)  # keys: what stands between white space, raw
@@ -108,19 +109,19 @@ class WordPieceTokenizer:
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens of a text, without [CLS] and [SEP]."""
-        return [piece for piece, _, _ in self._pieces(text)]
+        return [piece for piece, _ in self._pieces(text)]
 
-    def _pieces(self, text: str) -> Iterator[tuple[str, int, int]]:
+    def _pieces(self, text: str) -> Iterator[tuple[str, tuple[int, int]]]:
         """Every token, with the places in the text where it begins and ends."""
         start = 0
         for part in SPECIAL.split(text):  # first of all: [MASK] in a text is the token itself
             if part in files.SPECIAL_TOKENS:
-                yield part, start, start + len(part)
+                yield part, (start, start + len(part))
             else:
                 yield from self._pieces_of_plain(part, start)
             start += len(part)
 
-    def _pieces_of_plain(self, text: str, start: int) -> Iterator[tuple[str, int, int]]:
+    def _pieces_of_plain(self, text: str, start: int) -> Iterator[tuple[str, tuple[int, int]]]:
         normalized = self._normalize(text)
         growth = {c: len(self._normalize(c)) for c in set(text)}
         source = [place for place, c in enumerate(text, start) for _ in range(growth[c])]
@@ -129,7 +130,7 @@ class WordPieceTokenizer:
             for piece in self._split(word[0]):
                 marks = 2 if begin > word.start() else 0  # the two of "##"
                 end = word.end() if piece == self.unk_token else begin + len(piece) - marks
-                yield piece, source[begin], source[end - 1] + 1
+                yield piece, (source[begin], source[end - 1] + 1)
                 begin = end
 
     def _split(self, word: str) -> list[str]:
@@ -138,30 +139,44 @@ class WordPieceTokenizer:
     def _normalize(self, text: str) -> str:
         return normalize(text, self.do_lower_case, self.strip_accents, self.tokenize_chinese_chars)
 
-    # From a text to ids: the fast way, in rows of bytes (see batch.py).
+    # From a text to ids: the fast way.
 
-    def _ids(self, text: str) -> bytes:
-        if "[" not in text:
-            return self._plain_ids(text)
-        parts: list[Any] = SPECIAL.split(text)  # plain, special, plain, special, ..., plain
-        parts[::2] = map(self._plain_ids, parts[::2])
-        parts[1::2] = map(self._rows.__getitem__, parts[1::2])
-        return b"".join(parts)
+    def _ids(self, texts: list[str]) -> list[tuple[int, ...]]:
+        recall, flatten = self._chunks.__getitem__, chain.from_iterable
+        return [
+            tuple(flatten(map(recall, text.split())))
+            if text.isprintable() and "[" not in text
+            else self._ids_of_any(text)
+            for text in texts
+        ]
 
-    def _plain_ids(self, text: str) -> bytes:
-        if not text.isprintable():
-            text = GLUE.sub("", text)
-        return b"".join(map(self._chunks.__getitem__, text.split()))
+    def _ids_of_any(self, text: str) -> tuple[int, ...]:
+        """The same for texts with control characters (line ends too) or, maybe, special tokens."""
+        ids: list[int] = []
+        for part in SPECIAL.split(text):
+            if part in files.SPECIAL_TOKENS:
+                ids.append(self._vocab[part])
+            else:
+                for chunk in GLUE.sub("", part).split():
+                    ids += self._chunks[chunk]
+        return tuple(ids)
 
-    def _chunk_ids(self, chunk: str) -> bytes:
+    def _chunk_ids(self, chunk: str) -> tuple[int, ...]:
         if chunk.isascii() and chunk.isprintable():
-            words = ASCII_WORD.findall(chunk.lower() if self.do_lower_case else chunk)
+            if self.do_lower_case:
+                chunk = chunk.lower()
+            if chunk.isalnum():
+                return self._word_ids(chunk)
+            words = ASCII_WORD.findall(chunk)
         else:
             words = split_words(self._normalize(chunk))
-        return b"".join(map(self._words.__getitem__, words))
+        return tuple(chain.from_iterable(map(self._words.__getitem__, words)))
 
-    def _word_ids(self, word: str) -> bytes:
-        return b"".join([self._rows[piece] for piece in self._split(word)])
+    def _word_ids(self, word: str) -> tuple[int, ...]:
+        whole = self._vocab.get(word)  # the longest match, if it is one, comes first
+        if whole is not None and len(word) <= MAX_CHARS:
+            return (whole,)
+        return tuple(map(self._vocab.__getitem__, self._split(word)))
 
     # From texts to what a model takes.
 
@@ -196,38 +211,41 @@ class WordPieceTokenizer:
             raise ValueError(f"max_length={limit} is no multiple of pad_to_multiple_of={multiple}")
 
         texts, partners = arguments.as_texts(text, text_pair)
-        firsts = [self._ids(text) for text in texts]
-        seconds = None if partners is None else [self._ids(text) for text in partners]
+        firsts = self._ids(texts)
+        seconds = None if partners is None else self._ids(partners)
         n = int(add_special_tokens)  # special tokens at each place that has one
         if strategy:
             n_special = n * (2 if seconds is None else 3)
             batch.fit(firsts, seconds, arguments.room(limit, n_special), strategy)
-        features = {"input_ids": self._framed_ids(firsts, seconds, n)}
-        ids = features["input_ids"][0]
+        ids = frame(firsts, seconds, [self.cls_token_id] * n, [self.sep_token_id] * n)
+        features: dict[str, Feature] = {"input_ids": (ids, self.pad_token_id)}
         if return_token_type_ids:
-            features["token_type_ids"] = batch.token_types(firsts, seconds, n), ZERO
+            features["token_type_ids"] = batch.token_types(firsts, seconds, n), 0
         if return_attention_mask:
-            features["attention_mask"] = all_of(ONE, ids), ZERO
+            features["attention_mask"] = all_of(1, ids), 0
         if return_special_tokens_mask:
-            features["special_tokens_mask"] = batch.special_mask(firsts, seconds, n), ONE
+            features["special_tokens_mask"] = batch.special_mask(firsts, seconds, n), 1
         if return_offsets_mapping:
             features["offset_mapping"] = self._offsets(texts, partners, firsts, seconds, n)
 
-        longest = max(map(len, ids), default=0) // batch.WIDTH
+        longest = max(map(len, ids), default=0)
         if longest > self.model_max_length and not strategy and max_length is None:
             message = f"{longest} tokens in a text: models of {self.model_max_length} positions"
             warnings.warn(f"{message} need truncation=True", stacklevel=2)
+        length = limit if fill == "max_length" else longest
         if fill:
-            length = -(-(longest if fill == "longest" else limit) // multiple) * multiple
-            features = {name: batch.pad(*f, length, side) for name, f in features.items()}
-        done = {name: batch.finish(feature, kind) for name, feature in features.items()}
-        if isinstance(text, str) and kind is None:
-            return Encoding({name: rows[0] for name, rows in done.items()})
-        return Encoding(done)
-
-    def _framed_ids(self, firsts: Rows, seconds: Rows | None, n: int) -> Feature:
-        cls, sep = self._rows[self.cls_token] * n, self._rows[self.sep_token] * n
-        return frame(firsts, seconds, cls, sep), self._rows[self.pad_token]
+            length = math.ceil(length / multiple) * multiple
+        if kind:
+            shortest = min(map(len, ids), default=0)
+            if not fill and shortest < longest:
+                message = f"texts of {shortest} to {longest} tokens make no tensor"
+                raise ValueError(f"{message}: pass padding=True")
+            tensors = {name: batch.to_tensor(f, length, side, kind) for name, f in features.items()}
+            return Encoding(tensors)
+        if fill:
+            features = {name: batch.pad(f, length, side) for name, f in features.items()}
+        is_single = isinstance(text, str)
+        return Encoding({n: rows[0] if is_single else rows for n, (rows, _) in features.items()})
 
     def _offsets(
         self,
@@ -240,11 +258,12 @@ class WordPieceTokenizer:
         """(begin, end) of every token that was kept; (0, 0) for what is not in the text."""
 
         def places(texts: list[str], kept: Rows) -> Rows:
-            rows = [batch.pack(i for _, *place in self._pieces(t) for i in place) for t in texts]
-            return [row[: 2 * len(ids)] for row, ids in zip(rows, kept)]
+            return [
+                [place for _, place in self._pieces(t)][: len(ids)] for t, ids in zip(texts, kept)
+            ]
 
         second = None if partners is None else places(partners, seconds or [])
-        return frame(places(texts, firsts), second, ZERO * 2 * n, ZERO * 2 * n), ZERO * 2
+        return frame(places(texts, firsts), second, [(0, 0)] * n, [(0, 0)] * n), (0, 0)
 
     # And back.
 
