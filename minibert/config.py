@@ -7,8 +7,15 @@ from typing import Any, Self
 
 from minibert.bert import translate_config
 
-SIZES = ("vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim")
-MOST = 2**24  # of anything; beyond it, a file is damaged
+SIZES = {  # with the most there can be: beyond it, a file is damaged
+    "vocab_size": 2**24,
+    "max_position_embeddings": 2**24,
+    "n_layers": 2**10,
+    "n_heads": 2**10,
+    "dim": 2**20,
+    "hidden_dim": 2**20,
+}
+MOST_LABELS = 2**20
 DROPOUTS = ("dropout", "attention_dropout", "seq_classif_dropout")
 ACTIVATIONS = ("gelu", "relu")
 ATTENTIONS = ("sdpa", "explicit")
@@ -75,10 +82,8 @@ class DistilBertConfig:
         return json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     def _check_sizes(self) -> None:
-        for name in SIZES:
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= MOST:  # a bool is no size either
-                raise ValueError(f"{name} must be a whole number from 1 to {MOST}, not {value!r}")
+        for name, most in SIZES.items():
+            check_size(name, getattr(self, name), most)
         if self.dim % self.n_heads != 0:
             raise ValueError(f"dim {self.dim} cannot be split over n_heads {self.n_heads}")
         if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
@@ -104,8 +109,7 @@ class DistilBertConfig:
             raise ValueError("id2label must map numbers to names, label2id the reverse") from None
         if not id2label:
             n_labels = 2 if self.num_labels is None else self.num_labels
-            if type(n_labels) is not int or n_labels < 1:
-                raise ValueError(f"num_labels must be a positive whole number, not {n_labels!r}")
+            check_size("num_labels", n_labels, MOST_LABELS)
             named = {i: label for label, i in label2id.items()}
             id2label = named or {i: f"LABEL_{i}" for i in range(n_labels)}
         if self.num_labels not in (None, len(id2label)):
@@ -116,6 +120,11 @@ class DistilBertConfig:
         if len(inverse) < len(id2label) or label2id not in ({}, inverse):
             raise ValueError(f"id2label {id2label} and label2id {label2id} contradict each other")
         self.num_labels, self.id2label, self.label2id = len(id2label), id2label, inverse
+
+
+def check_size(name: str, value: object, most: int) -> None:
+    if type(value) is not int or not 1 <= value <= most:  # a bool is no size either
+        raise ValueError(f"{name} must be a whole number from 1 to {most}, not {value!r}")
 
 
 def read_json(file: Path) -> dict[str, Any]:

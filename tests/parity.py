@@ -28,6 +28,15 @@ KINDS = {
     "classifier": "DistilBertForSequenceClassification",
 }
 N_CONFIGS = 8
+TINY = DistilBertConfig(
+    vocab_size=50,
+    max_position_embeddings=16,
+    n_layers=2,
+    n_heads=2,
+    dim=8,
+    hidden_dim=24,
+    num_labels=3,
+)
 DEMO_SENTENCES = Path(__file__).parent.parent / "train" / "demo" / "train.csv"
 
 

@@ -15,32 +15,22 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from minibert import (
-    DistilBertConfig,
     DistilBertForMaskedLM,
     DistilBertForSequenceClassification,
     DistilBertModel,
 )
 from minibert.checkpoint import tensor_names
-from tests.parity import wake_up
+from tests.parity import TINY, wake_up
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CONFIG = DistilBertConfig(
-    vocab_size=50,
-    max_position_embeddings=16,
-    n_layers=2,
-    n_heads=2,
-    dim=8,
-    hidden_dim=24,
-    num_labels=3,
-)
 IDS = torch.tensor([[2, 11, 12, 13, 3], [2, 21, 3, 0, 0]])
 MODELS = (DistilBertModel, DistilBertForMaskedLM, DistilBertForSequenceClassification)
 HEAD = ["pre_classifier.weight", "pre_classifier.bias", "classifier.weight", "classifier.bias"]
 
 
 def saved(folder: Path, model_class=DistilBertForSequenceClassification) -> Path:
-    wake_up(model_class(CONFIG)).save_pretrained(folder)
+    wake_up(model_class(TINY)).save_pretrained(folder)
     return folder
 
 
@@ -61,7 +51,7 @@ def reconfigure(folder: Path, **fields) -> None:
 
 @pytest.mark.parametrize("model_class", MODELS)
 def test_a_model_comes_back_as_it_was_saved(model_class, tmp_path: Path, caplog) -> None:
-    model = wake_up(model_class(CONFIG)).eval()
+    model = wake_up(model_class(TINY)).eval()
     model.save_pretrained(tmp_path)
     again = model_class.from_pretrained(tmp_path)
     assert again.config == model.config
@@ -82,7 +72,7 @@ def test_a_save_of_a_load_is_byte_identical(model_class, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("model_class", MODELS)
 def test_transformers_loads_what_we_save(model_class, tmp_path: Path) -> None:
-    model = wake_up(model_class(CONFIG)).eval()
+    model = wake_up(model_class(TINY)).eval()
     model.save_pretrained(tmp_path)
     theirs, report = getattr(transformers, model_class.__name__).from_pretrained(
         tmp_path, output_loading_info=True
@@ -94,7 +84,7 @@ def test_transformers_loads_what_we_save(model_class, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model_class", MODELS)
 def test_we_load_what_transformers_saves(model_class, tmp_path: Path, caplog) -> None:
-    fields = json.loads(CONFIG.to_json(model_class.__name__))
+    fields = json.loads(TINY.to_json(model_class.__name__))
     their_config = transformers.DistilBertConfig.from_dict(fields)
     theirs = wake_up(getattr(transformers, model_class.__name__)(their_config)).eval()
     theirs.save_pretrained(tmp_path)
@@ -335,11 +325,11 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
 
 LIMITED = """
 import resource, signal, sys, torch, minibert
-from tests.test_checkpoint import CONFIG
+from tests.parity import TINY
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 try:
-    minibert.DistilBertForSequenceClassification(CONFIG).save_pretrained(sys.argv[1])
+    minibert.DistilBertForSequenceClassification(TINY).save_pretrained(sys.argv[1])
 except OSError as error:
     sys.exit(f"OSError {error}")
 """
@@ -378,7 +368,7 @@ def test_the_new_file_appears_only_when_it_is_whole_and_on_disk(tmp_path, monkey
     monkeypatch.setattr(os, "fsync", watch_fsync)
     monkeypatch.setattr(os, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
-        wake_up(DistilBertForSequenceClassification(CONFIG), seed=1).save_pretrained(folder)
+        wake_up(DistilBertForSequenceClassification(TINY), seed=1).save_pretrained(folder)
     assert events == ["fsync", "replace"]
     assert (folder / "model.safetensors").read_bytes() == before
     assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
@@ -387,4 +377,4 @@ def test_the_new_file_appears_only_when_it_is_whole_and_on_disk(tmp_path, monkey
 def test_saving_where_a_file_stands_is_an_oserror(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError):
-        DistilBertModel(CONFIG).save_pretrained(tmp_path / "file")
+        DistilBertModel(TINY).save_pretrained(tmp_path / "file")

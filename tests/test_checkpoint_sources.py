@@ -12,11 +12,9 @@ from safetensors import safe_open
 
 from minibert import DistilBertConfig, DistilBertForMaskedLM, DistilBertModel, sources
 from minibert.sources import OFFICIAL, REVISION, SHA256, demo_folder, find
+from tests.parity import TINY
 from tests.test_config import OFFICIAL as OFFICIAL_CONFIG
 
-CONFIG = DistilBertConfig(
-    vocab_size=20, max_position_embeddings=8, n_layers=1, n_heads=2, dim=8, hidden_dim=8
-)
 IDS = torch.tensor([[2, 11, 3]])
 
 
@@ -75,7 +73,7 @@ def test_official_and_demo_mean_themselves_whatever_lies_in_the_current_folder(
 def test_a_folder_without_config_or_weights_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"config\.json does not exist"):
         DistilBertModel.from_pretrained(tmp_path)
-    DistilBertModel(CONFIG).save_pretrained(tmp_path)
+    DistilBertModel(TINY).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(OSError, match=r"model\.safetensors does not exist"):
         DistilBertModel.from_pretrained(str(tmp_path))
@@ -97,7 +95,7 @@ def test_without_network_and_cache_the_error_names_the_repository_and_the_demo(
 
 
 def test_a_cached_model_needs_no_network(cache: Path) -> None:
-    model = DistilBertModel(CONFIG).eval()
+    model = DistilBertModel(TINY).eval()
     model.save_pretrained(snapshot(cache, "someone/some-model", "f" * 40))
     again = DistilBertModel.from_pretrained("someone/some-model")
     assert torch.equal(again(IDS).last_hidden_state, model(IDS).last_hidden_state)
@@ -105,14 +103,14 @@ def test_a_cached_model_needs_no_network(cache: Path) -> None:
 
 def test_a_cache_without_the_weights_is_an_error_that_names_the_repository(cache: Path) -> None:
     folder = snapshot(cache, "someone/some-model", "f" * 40)
-    (folder / "config.json").write_text(CONFIG.to_json("DistilBertModel"))
+    (folder / "config.json").write_text(TINY.to_json("DistilBertModel"))
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x02}q\x00.")
     with pytest.raises(OSError, match="someone/some-model"):
         DistilBertModel.from_pretrained("someone/some-model")
 
 
 def test_an_official_file_with_other_content_is_refused(cache: Path) -> None:
-    DistilBertModel(CONFIG).save_pretrained(snapshot(cache, OFFICIAL, REVISION))
+    DistilBertModel(TINY).save_pretrained(snapshot(cache, OFFICIAL, REVISION))
     with pytest.raises(ValueError, match=r"model\.safetensors is not the file it should be"):
         DistilBertModel.from_pretrained("distilbert-base-uncased")
 

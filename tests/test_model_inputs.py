@@ -4,23 +4,14 @@ import pytest
 import torch
 
 from minibert import (
-    DistilBertConfig,
     DistilBertForMaskedLM,
     DistilBertForSequenceClassification,
     DistilBertModel,
 )
+from tests.parity import TINY
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CONFIG = DistilBertConfig(
-    vocab_size=50,
-    max_position_embeddings=8,
-    n_layers=1,
-    n_heads=2,
-    dim=8,
-    hidden_dim=8,
-    num_labels=3,
-)
 IDS = torch.tensor([[2, 11, 3], [2, 12, 3]])
 
 
@@ -31,7 +22,7 @@ def model(request):
         "classifier": DistilBertForSequenceClassification,
         "masked LM": DistilBertForMaskedLM,
     }[request.param]
-    return kind(CONFIG).eval()
+    return kind(TINY).eval()
 
 
 @pytest.mark.parametrize(
@@ -40,7 +31,7 @@ def model(request):
         (torch.tensor([[2, 50]]), r"input_ids holds 50; it must lie in 0\.\.49"),
         (torch.tensor([[2, 3], [1000, 3]], dtype=torch.int32), "input_ids holds 1000"),
         (torch.tensor([[2, -1]]), "input_ids holds -1"),
-        (torch.ones(1, 9, dtype=torch.long), "9 tokens, but the model has 8 positions"),
+        (torch.ones(1, 17, dtype=torch.long), "17 tokens, but the model has 16 positions"),
         (torch.ones(1, 3), "must be int64 or int32, not torch.float32"),
         (torch.ones(1, 3, dtype=torch.bool), "not torch.bool"),
         (torch.tensor([2, 3]), r"not \(2,\)"),
@@ -55,7 +46,7 @@ def test_ids_that_the_model_cannot_read_are_refused(model, input_ids, message) -
 
 
 def test_a_list_is_refused_as_ids_mask_or_labels() -> None:
-    model = DistilBertForSequenceClassification(CONFIG)
+    model = DistilBertForSequenceClassification(TINY)
     with pytest.raises(TypeError, match="input_ids must be a tensor, not list"):
         model(IDS.tolist())
     with pytest.raises(TypeError, match="attention_mask must be a tensor, not list"):
@@ -97,11 +88,11 @@ def test_masks_of_another_shape_or_value_are_refused(model, mask, message) -> No
 )
 def test_labels_that_no_class_has_are_refused(labels, message) -> None:
     with pytest.raises(ValueError, match=message):
-        DistilBertForSequenceClassification(CONFIG)(IDS, labels=labels)
+        DistilBertForSequenceClassification(TINY)(IDS, labels=labels)
 
 
 def test_masked_lm_labels_are_words_one_for_each_token() -> None:
-    model = DistilBertForMaskedLM(CONFIG)
+    model = DistilBertForMaskedLM(TINY)
     with pytest.raises(ValueError, match="labels holds 50"):
         model(IDS, labels=torch.full_like(IDS, 50))
     with pytest.raises(ValueError, match=r"labels must be \(2, 3\), not \(2,\)"):
@@ -109,13 +100,13 @@ def test_masked_lm_labels_are_words_one_for_each_token() -> None:
 
 
 def test_the_largest_ids_labels_and_lengths_are_accepted() -> None:
-    model = DistilBertForSequenceClassification(CONFIG)
-    ids = torch.full((2, CONFIG.max_position_embeddings), CONFIG.vocab_size - 1)
+    model = DistilBertForSequenceClassification(TINY)
+    ids = torch.full((2, TINY.max_position_embeddings), TINY.vocab_size - 1)
     assert model(ids, labels=torch.tensor([2, -100])).loss.isfinite()
 
 
 def test_a_loop_that_has_checked_its_data_can_switch_the_checks_off() -> None:
-    model = DistilBertForSequenceClassification(CONFIG)
+    model = DistilBertForSequenceClassification(TINY)
     odd_mask = torch.full(IDS.shape, 0.5)
     with pytest.raises(ValueError, match="attention_mask"):
         model(IDS, odd_mask)
@@ -125,7 +116,7 @@ def test_a_loop_that_has_checked_its_data_can_switch_the_checks_off() -> None:
 
 @pytest.mark.gpu
 def test_on_a_gpu_a_wrong_id_is_refused_and_the_next_batch_still_runs() -> None:
-    model = DistilBertForSequenceClassification(CONFIG).cuda()
+    model = DistilBertForSequenceClassification(TINY).cuda()
     with pytest.raises(ValueError, match="input_ids holds 50"):
         model(torch.tensor([[2, 50]]).cuda())
     with pytest.raises(ValueError, match="labels holds 3"):

@@ -118,7 +118,7 @@ BUGS = (
 
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_planted_bug_is_far_outside_the_bound(kind: str, plant) -> None:
+def test_a_planted_bug_is_seen_in_float64_and_would_be_in_float32(kind: str, plant) -> None:
     config = random_config(0)
     assert config.activation == "gelu"
     ours, theirs = twins(kind, config, torch.float64)
@@ -127,4 +127,4 @@ def test_a_planted_bug_is_far_outside_the_bound(kind: str, plant) -> None:
     labels = labels_of(kind, config, batch)
     with torch.no_grad():
         difference = worst(outputs(ours, batch, labels), outputs(theirs, batch, labels))
-    assert difference > 1000 * FLOAT64
+    assert difference > FLOAT32 > FLOAT64
