@@ -72,6 +72,7 @@ def wake_up(model: nn.Module, seed: int = 0) -> nn.Module:
 
 def twins(kind: str, config: DistilBertConfig, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
     """Our model and transformers', with the same shaken weights."""
+    torch.manual_seed(0)
     fields = json.loads(config.to_json(KINDS[kind]))
     their_config = transformers.DistilBertConfig.from_dict(fields)
     their_config._attn_implementation = "eager"  # the one that shows its attention

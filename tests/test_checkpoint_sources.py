@@ -94,7 +94,12 @@ def test_without_network_and_cache_the_error_names_the_repository_and_the_demo(
     assert name in message and "--demo" in message and len(message.splitlines()) == 2
 
 
-def test_a_cached_model_needs_no_network(cache: Path) -> None:
+def test_a_cached_model_is_read_without_asking_the_network(cache: Path, monkeypatch) -> None:
+    def ask(*args, **kwargs):
+        pytest.fail("asked the network")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
     model = DistilBertModel(TINY).eval()
     model.save_pretrained(snapshot(cache, "someone/some-model", "f" * 40))
     again = DistilBertModel.from_pretrained("someone/some-model")
