@@ -5,7 +5,7 @@ from array import array
 from itertools import chain
 from typing import Any
 
-Rows = list[Any]  # of lists or tuples
+Rows = list[list[Any]]
 Feature = tuple[Rows, Any]  # rows of one kind (ids, masks, ...), and what fills the shorter ones up
 
 
@@ -40,54 +40,50 @@ def lengths_kept(first: int, second: int, room: int, strategy: str) -> tuple[int
     return kept
 
 
-def fit(firsts: Rows, seconds: Rows | None, room: int, strategy: str) -> None:
-    """Cut rows, in place, so that each with its partner holds at most `room` tokens."""
-    for i, first in enumerate(firsts):
-        second = seconds[i] if seconds is not None else []
-        if len(first) + len(second) > room:
-            kept = lengths_kept(len(first), len(second), room, strategy)
-            firsts[i] = first[: kept[0]]
-            if seconds is not None:
-                seconds[i] = second[: kept[1]]
+def token_types(rows: Rows, tails: list[int]) -> Rows:
+    """0 for [CLS] first [SEP], 1 for its tail, second [SEP]."""
+    return [[0] * (len(row) - tail) + [1] * tail for row, tail in zip(rows, tails)]
 
 
-def frame(firsts: Rows, seconds: Rows | None, start: list[Any], end: list[Any]) -> Rows:
-    """[CLS] first [SEP] or [CLS] first [SEP] second [SEP], or what stands in their places."""
-    if seconds is None:
-        return [[*start, *first, *end] for first in firsts]
-    return [[*start, *a, *end, *b, *end] for a, b in zip(firsts, seconds)]
+def special_mask(rows: Rows, tails: list[int], n: int) -> Rows:
+    """1 where one of n special tokens was added; one that stood in the text counts as text."""
+    added = [1] * n
+    masks = []
+    for row, tail in zip(rows, tails):
+        first = [*added, *[0] * (len(row) - tail - 2 * n), *added]
+        masks.append([*first, *[0] * (tail - n), *added] if tail else first)
+    return masks
 
 
-def all_of(item: int, rows: Rows) -> Rows:
-    """Rows as long as these, of one number."""
-    return [[item] * len(row) for row in rows]
+def to_lists(
+    features: dict[str, Feature], length: int | None, side: str, is_single: bool
+) -> Encoding:
+    """The rows as they are or, where a length is given, padded; longer ones are never cut."""
+    encoding = Encoding()
+    for name, (rows, filler) in features.items():
+        if length is not None and side == "left":
+            rows = [[filler] * (length - len(row)) + row for row in rows]
+        elif length is not None:
+            rows = [row + [filler] * (length - len(row)) for row in rows]
+        encoding[name] = rows[0] if is_single else rows
+    return encoding
 
 
-def token_types(firsts: Rows, seconds: Rows | None, n_special: int) -> Rows:
-    """0 for [CLS] first [SEP], 1 for second [SEP]; n_special tokens stand at each such place."""
-    if seconds is None:
-        return [[0] * (len(first) + 2 * n_special) for first in firsts]
-    sizes = [(len(a) + 2 * n_special, len(b) + n_special) for a, b in zip(firsts, seconds)]
-    return [[0] * n_first + [1] * n_second for n_first, n_second in sizes]
+def to_tensors(features: dict[str, Feature], length: int | None, side: str, kind: str) -> Encoding:
+    """The rows of a feature one below the other, padded to `length` if one is given."""
+    sizes = [len(row) for row in features["input_ids"][0]]
+    shortest, longest = min(sizes, default=0), max(sizes, default=0)
+    if shortest < longest and (length is None or length < longest):
+        message = f"texts of {shortest} to {longest} tokens make no tensor"
+        raise ValueError(f"{message}: pass padding=True, or a larger max_length or truncation=True")
+    length = max(longest, length or 0)
+    return Encoding(
+        {name: _tensor(*feature, length, side, kind) for name, feature in features.items()}
+    )
 
 
-def special_mask(firsts: Rows, seconds: Rows | None, n_special: int) -> Rows:
-    """1 where a special token was added; one that stood in the text counts as text."""
-    zeros = None if seconds is None else all_of(0, seconds)
-    return frame(all_of(0, firsts), zeros, [1] * n_special, [1] * n_special)
-
-
-def pad(feature: Feature, length: int, side: str) -> Feature:
-    """Rows brought to `length`; longer ones stay as they are."""
-    rows, filler = feature
-    if side == "left":
-        return [[filler] * (length - len(row)) + row for row in rows], filler
-    return [row + [filler] * (length - len(row)) for row in rows], filler
-
-
-def to_tensor(feature: Feature, length: int, side: str, kind: str) -> Any:
-    """The rows one below the other, padded to `length`: an int64 array ("np") or tensor ("pt")."""
-    rows, filler = feature
+def _tensor(rows: Rows, filler: Any, length: int, side: str, kind: str) -> Any:
+    """An int64 array ("np") or tensor ("pt"), filled row by row."""
     shape: tuple[int, ...] = (len(rows), length)
     if isinstance(filler, tuple):  # offsets: two numbers a token
         rows, filler, shape = [[*chain(*row)] for row in rows], filler[0], (*shape, len(filler))

@@ -4,23 +4,17 @@ import json
 import math
 import operator
 import os
-import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
 from tokenizer import arguments, batch, files
-from tokenizer.batch import Encoding, Feature, Rows, all_of, frame
-from tokenizer.memory import Memory
-from tokenizer.normalize import find_words, normalize, split_words
-from tokenizer.wordpiece import MAX_CHARS, wordpiece
+from tokenizer.batch import Encoding, Feature
+from tokenizer.fast import SPECIAL, FastIds
+from tokenizer.normalize import find_words, normalize
+from tokenizer.wordpiece import wordpiece
 
-SPECIAL = re.compile("(" + "|".join(map(re.escape, files.SPECIAL_TOKENS)) + ")")
-# White space to str.split(), but control characters to BERT: they are removed, and glue words.
-GLUE = re.compile("[\v\f\x1c-\x1f\x85]")
-ASCII_WORD = re.compile("[0-9A-Za-z]+|[!-/:-@[-`{-~]")
 # What decoding writes closer together: in this order, in one token at a time.
 CLOSER = {" .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'", " n't": "n't", " 'm": "'m"}
 CLOSER |= {" do not": " don't", " 's": "'s", " 've": "'ve", " 're": "'re"}
@@ -29,8 +23,8 @@ CLOSER |= {" do not": " don't", " 's": "'s", " 've": "'ve", " 're": "'re"}
 class WordPieceTokenizer:
     """DistilBERT's tokenizer: `tok("some text")` gives ids, `tok.decode(ids)` gives text.
 
-    There are two ways from a text to ids. `_pieces` is the definition, rule by rule; `_ids` is the
-    fast way, which remembers words. The tests hold them equal.
+    There are two ways from a text to ids. `_pieces` is the definition, rule by rule; FastIds, which
+    remembers words, is what a call takes. The tests hold them equal.
     """
 
     pad_token, unk_token, cls_token, sep_token, mask_token = files.SPECIAL_TOKENS
@@ -51,8 +45,7 @@ class WordPieceTokenizer:
         self._tokens = tuple(tokens)
         self._vocab = {token: number for number, token in enumerate(tokens)}
         self._longest = max(map(len, tokens))
-        self._words = Memory(self._word_ids)  # keys: normalised words
-        self._chunks = Memory(self._chunk_ids)  # keys: what stands between white space, raw
+        self._fast = FastIds(self._vocab, self._normalize, self._split, do_lower_case)
         self.pad_token_id = self._vocab[self.pad_token]
         self.unk_token_id = self._vocab[self.unk_token]
         self.cls_token_id = self._vocab[self.cls_token]
@@ -111,6 +104,9 @@ class WordPieceTokenizer:
         """The tokens of a text, without [CLS] and [SEP]."""
         return [piece for piece, _ in self._pieces(text)]
 
+    def _places(self, text: str) -> list[tuple[int, int]]:
+        return [place for _, place in self._pieces(text)]
+
     def _pieces(self, text: str) -> Iterator[tuple[str, tuple[int, int]]]:
         """Every token, with the places in the text where it begins and ends."""
         start = 0
@@ -138,45 +134,6 @@ class WordPieceTokenizer:
 
     def _normalize(self, text: str) -> str:
         return normalize(text, self.do_lower_case, self.strip_accents, self.tokenize_chinese_chars)
-
-    # From a text to ids: the fast way.
-
-    def _ids(self, texts: list[str]) -> list[tuple[int, ...]]:
-        recall, flatten = self._chunks.__getitem__, chain.from_iterable
-        return [
-            tuple(flatten(map(recall, text.split())))
-            if text.isprintable() and "[" not in text
-            else self._ids_of_any(text)
-            for text in texts
-        ]
-
-    def _ids_of_any(self, text: str) -> tuple[int, ...]:
-        """The same for texts with control characters (line ends too) or, maybe, special tokens."""
-        ids: list[int] = []
-        for part in SPECIAL.split(text):
-            if part in files.SPECIAL_TOKENS:
-                ids.append(self._vocab[part])
-            else:
-                for chunk in GLUE.sub("", part).split():
-                    ids += self._chunks[chunk]
-        return tuple(ids)
-
-    def _chunk_ids(self, chunk: str) -> tuple[int, ...]:
-        if chunk.isascii() and chunk.isprintable():
-            if self.do_lower_case:
-                chunk = chunk.lower()
-            if chunk.isalnum():
-                return self._word_ids(chunk)
-            words = ASCII_WORD.findall(chunk)
-        else:
-            words = split_words(self._normalize(chunk))
-        return tuple(chain.from_iterable(map(self._words.__getitem__, words)))
-
-    def _word_ids(self, word: str) -> tuple[int, ...]:
-        whole = self._vocab.get(word)  # the longest match, if it is one, comes first
-        if whole is not None and len(word) <= MAX_CHARS:
-            return (whole,)
-        return tuple(map(self._vocab.__getitem__, self._split(word)))
 
     # From texts to what a model takes.
 
@@ -211,59 +168,70 @@ class WordPieceTokenizer:
             raise ValueError(f"max_length={limit} is no multiple of pad_to_multiple_of={multiple}")
 
         texts, partners = arguments.as_texts(text, text_pair)
-        firsts = self._ids(texts)
-        seconds = None if partners is None else self._ids(partners)
         n = int(add_special_tokens)  # special tokens at each place that has one
-        if strategy:
-            n_special = n * (2 if seconds is None else 3)
-            batch.fit(firsts, seconds, arguments.room(limit, n_special), strategy)
-        ids = frame(firsts, seconds, [self.cls_token_id] * n, [self.sep_token_id] * n)
+        ids, tails = self._rows(texts, partners, n, limit, strategy)
         features: dict[str, Feature] = {"input_ids": (ids, self.pad_token_id)}
         if return_token_type_ids:
-            features["token_type_ids"] = batch.token_types(firsts, seconds, n), 0
+            features["token_type_ids"] = batch.token_types(ids, tails), 0
         if return_attention_mask:
-            features["attention_mask"] = all_of(1, ids), 0
+            features["attention_mask"] = [[1] * len(row) for row in ids], 0
         if return_special_tokens_mask:
-            features["special_tokens_mask"] = batch.special_mask(firsts, seconds, n), 1
+            features["special_tokens_mask"] = batch.special_mask(ids, tails, n), 1
         if return_offsets_mapping:
-            features["offset_mapping"] = self._offsets(texts, partners, firsts, seconds, n)
+            features["offset_mapping"] = self._offsets(texts, partners, ids, tails, n), (0, 0)
 
         longest = max(map(len, ids), default=0)
         if longest > self.model_max_length and not strategy and max_length is None:
             message = f"{longest} tokens in a text: models of {self.model_max_length} positions"
             warnings.warn(f"{message} need truncation=True", stacklevel=2)
-        length = limit if fill == "max_length" else longest
+        length = None
         if fill:
+            length = limit if fill == "max_length" else longest
             length = math.ceil(length / multiple) * multiple
         if kind:
-            shortest = min(map(len, ids), default=0)
-            if not fill and shortest < longest:
-                message = f"texts of {shortest} to {longest} tokens make no tensor"
-                raise ValueError(f"{message}: pass padding=True")
-            tensors = {name: batch.to_tensor(f, length, side, kind) for name, f in features.items()}
-            return Encoding(tensors)
-        if fill:
-            features = {name: batch.pad(f, length, side) for name, f in features.items()}
-        is_single = isinstance(text, str)
-        return Encoding({n: rows[0] if is_single else rows for n, (rows, _) in features.items()})
+            return batch.to_tensors(features, length, side, kind)
+        return batch.to_lists(features, length, side, is_single=isinstance(text, str))
+
+    def _rows(
+        self,
+        texts: list[str],
+        partners: list[str] | None,
+        n: int,
+        limit: int,
+        strategy: str | None,
+    ) -> tuple[batch.Rows, list[int]]:
+        """The framed ids of every text or pair, and how many of them are `second [SEP]`."""
+        start, end = [self.cls_token_id] * n, [self.sep_token_id] * n
+        room = arguments.room(limit, n * (2 if partners is None else 3)) if strategy else 0
+        if partners is None:  # the common case: no list but the one that is wanted
+            rows = [[*start, *ids, *end] for ids in self._fast.ids(texts)]
+            for row in rows:
+                if strategy and len(row) > limit:
+                    n_kept, _ = batch.lengths_kept(len(row) - 2 * n, 0, room, strategy)
+                    row[n + n_kept :] = end
+            return rows, [0] * len(rows)
+        pairs = [([*a], [*b]) for a, b in zip(self._fast.ids(texts), self._fast.ids(partners))]
+        if strategy:
+            kept = [batch.lengths_kept(len(a), len(b), room, strategy) for a, b in pairs]
+            pairs = [(a[:n_a], b[:n_b]) for (a, b), (n_a, n_b) in zip(pairs, kept)]
+        return [[*start, *a, *end, *b, *end] for a, b in pairs], [len(b) + n for _, b in pairs]
 
     def _offsets(
         self,
         texts: list[str],
         partners: list[str] | None,
-        firsts: Rows,
-        seconds: Rows | None,
+        rows: batch.Rows,
+        tails: list[int],
         n: int,
-    ) -> Feature:
-        """(begin, end) of every token that was kept; (0, 0) for what is not in the text."""
-
-        def places(texts: list[str], kept: Rows) -> Rows:
-            return [
-                [place for _, place in self._pieces(t)][: len(ids)] for t, ids in zip(texts, kept)
-            ]
-
-        second = None if partners is None else places(partners, seconds or [])
-        return frame(places(texts, firsts), second, [(0, 0)] * n, [(0, 0)] * n), (0, 0)
+    ) -> batch.Rows:
+        """(begin, end) in its text of every token that was kept; (0, 0) for those added."""
+        special, offsets = [(0, 0)] * n, []
+        for i, (row, tail) in enumerate(zip(rows, tails)):
+            first = self._places(texts[i])[: len(row) - tail - 2 * n]
+            offsets.append([*special, *first, *special])
+            if partners is not None:
+                offsets[i] += [*self._places(partners[i])[: tail - n], *special]
+        return offsets
 
     # And back.
 
