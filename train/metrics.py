@@ -1,7 +1,11 @@
 """What a set of predictions is worth, with the tutorial's names: loss, accuracy, f1."""
 
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score
+import pandas as pd
+from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
+
+# How figures of a split are named: eval_loss is the validation split's, as in transformers.
+PREFIX = {"train": "train", "validation": "eval", "test": "test"}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -29,3 +33,43 @@ def measure(logits: np.ndarray, labels: np.ndarray, prefix: str) -> dict[str, fl
         f"{prefix}_f1": float(f1_score(labels, predicted, average="weighted", zero_division=0)),
         f"{prefix}_macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
     }
+
+
+def per_class(labels: pd.Series, predicted: pd.Series, names: list[str]) -> pd.DataFrame:
+    """A row per class, in the order of `names`: precision, recall, f1, and how many texts."""
+    precision, recall, f1, texts = precision_recall_fscore_support(
+        labels, predicted, labels=names, zero_division=0
+    )
+    return pd.DataFrame(
+        {"label": names, "precision": precision, "recall": recall, "f1": f1, "texts": texts}
+    )
+
+
+def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = 10) -> pd.DataFrame:
+    """Is a model that says 0.8 right in 8 of 10 cases? A row per tenth of the confidence scale
+    that holds any text: mean confidence, accuracy, how many texts.
+
+    confidence: (N,) probability of the predicted label; correct: (N,) bool."""
+    tenth = np.clip(np.ceil(confidence * bins), 1, bins).astype(int)  # (0.7, 0.8] is number 8
+    table = pd.DataFrame({"confidence": confidence, "accuracy": correct.astype(float)})
+    groups = table.groupby(tenth)
+    return groups.mean().assign(texts=groups.size()).reset_index(drop=True)
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Expected calibration error: the mean gap between confidence and accuracy over all texts."""
+    gaps = (table["confidence"] - table["accuracy"]).abs()
+    return float((gaps * table["texts"]).sum() / table["texts"].sum())
+
+
+def doubtful_labels(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose given label may be wrong, the least likely label first.
+
+    The rule is confident learning's (Northcutt et al., 2021): the model prefers another label, and
+    is as sure of it as it is, on average, of that label where it is given. Losses alone would also
+    list texts of which the model is sure of nothing.
+    predictions: the columns of predictions.csv."""
+    usual = predictions.groupby("label")["label_probability"].mean()
+    wrong = predictions[predictions["label"] != predictions["predicted_label"]]
+    sure = wrong["probability"] >= wrong["predicted_label"].map(usual)
+    return wrong[sure].sort_values("label_probability", kind="stable")

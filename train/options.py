@@ -76,6 +76,7 @@ class ProbeOptions(RunOptions, ModelOptions, DataOptions):
     pooling: str = flag("cls", "one vector per text: first token, or mean", choices=("cls", "mean"))
     layers: str = flag("last", "probe the last layer, or each of them", choices=("last", "all"))
     umap: bool = flag(False, "draw the 2-D map with UMAP (extra: umap) instead of PCA")
+    features: str | None = flag(None, "features.safetensors to take the features from; made if new")
 
 
 @dataclass(frozen=True)

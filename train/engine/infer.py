@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from minibert import DistilBertModel
 from train.engine.batches import TOKEN_BUDGET, Encoded, sorted_batches
 from train.engine.distributed import ALONE, Processes
 from train.engine.precision import Precision
@@ -66,34 +67,54 @@ def predict_logits(
     return in_length_order(model, forward, data, precision, processes, title)
 
 
+def mean_of_tokens(hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, S, D) -> (B, D), over the real tokens; mask: (B, S)."""
+    if mask is None:
+        return hidden.mean(dim=1)
+    weights = mask[:, :, None].to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+POOLINGS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
+    "cls": lambda hidden, mask: hidden[:, 0],
+    "mean": mean_of_tokens,
+}
+
+
 def extract_features(
-    model: nn.Module,
+    model: DistilBertModel,
     data: Encoded,
     precision: Precision,
     pooling: str = "cls",
-    all_layers: bool = False,
     processes: Processes = ALONE,
     title: str = "features",
 ) -> np.ndarray:
-    """One vector per text from an encoder: (N, D) float32, or (N, L + 1, D) for all layers.
+    """One vector per text from an encoder's last layer: (N, D) float32.
 
     pooling: "cls" takes the first token's hidden state, "mean" the mean over the real tokens.
     """
 
-    def pool(hidden: Tensor, mask: Tensor | None) -> Tensor:  # (B, S, D) -> (B, D)
-        if pooling == "cls":
-            return hidden[:, 0]
-        if mask is None:
-            return hidden.mean(dim=1)
-        weights = mask[:, :, None].to(hidden.dtype)
-        return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
-
     def forward(input_ids: Tensor, mask: Tensor | None) -> Tensor:
-        if all_layers:
-            states = model(input_ids, mask, output_hidden_states=True).hidden_states
-            return torch.stack([pool(hidden, mask) for hidden in states], dim=1)
         if pooling == "cls":
             return model.first_token(input_ids, mask)
-        return pool(model(input_ids, mask).last_hidden_state, mask)
+        return POOLINGS[pooling](model(input_ids, mask).last_hidden_state, mask)
+
+    return in_length_order(model, forward, data, precision, processes, title)
+
+
+def extract_layers(
+    model: DistilBertModel,
+    data: Encoded,
+    precision: Precision,
+    processes: Processes = ALONE,
+    title: str = "features",
+) -> np.ndarray:
+    """The same from every layer, the embeddings first, pooled in every way: (N, L + 1, P, D) with
+    P in the order of POOLINGS. One forward pass serves them all."""
+
+    def forward(input_ids: Tensor, mask: Tensor | None) -> Tensor:
+        states = model(input_ids, mask, output_hidden_states=True).hidden_states
+        pooled = [torch.stack([pool(h, mask) for pool in POOLINGS.values()], 1) for h in states]
+        return torch.stack(pooled, dim=1)
 
     return in_length_order(model, forward, data, precision, processes, title)

@@ -1,0 +1,103 @@
+"""Hidden states of a frozen encoder as features; kept in a file, and taken from it again.
+
+Features follow from the weights, the token ids, the pooling and the arithmetic. The file says which
+of these it was made from, and is refused where any of them is another now.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from minibert import DistilBertModel
+from train.engine.batches import Encoded
+from train.engine.distributed import Processes
+from train.engine.infer import extract_features, extract_layers
+from train.engine.precision import Precision
+from train.options import ProbeOptions
+
+
+def get_features(
+    model: DistilBertModel,
+    encoded: dict[str, Encoded],
+    options: ProbeOptions,
+    precision: Precision,
+    processes: Processes,
+) -> dict[str, np.ndarray]:
+    """{split: (N, D) float32}, or (N, L + 1, P, D) with --layers all; computed, or from --features.
+
+    Raises ValueError where the file holds features of something else."""
+    path = Path(options.features) if options.features else None
+    if path is not None and path.exists():
+        features = read_features(path, identity(model, encoded, options, precision))
+        print(f"features from {path}")
+        return features
+    if options.layers == "all":
+        features = {
+            split: extract_layers(model, rows, precision, processes, title=split)
+            for split, rows in encoded.items()
+        }
+    else:
+        features = {
+            split: extract_features(model, rows, precision, options.pooling, processes, title=split)
+            for split, rows in encoded.items()
+        }
+    if path is not None and processes.is_main:
+        write_features(path, features, identity(model, encoded, options, precision))
+        print(f"features kept in {path}")
+    return features
+
+
+def identity(
+    model: DistilBertModel,
+    encoded: dict[str, Encoded],
+    options: ProbeOptions,
+    precision: Precision,
+) -> dict[str, str]:
+    """All that the features depend on, each in a short text."""
+    weights = hashlib.sha256(repr(model.config).encode())
+    for tensor in model.state_dict().values():
+        weights.update(tensor.cpu().numpy().tobytes())
+    tokens = {}
+    for split, rows in encoded.items():
+        digest = hashlib.sha256(rows.lengths.tobytes())
+        digest.update(rows.ids.cpu().numpy().tobytes())
+        tokens[f"{split} texts"] = digest.hexdigest()
+    return {
+        "model": weights.hexdigest(),
+        **tokens,
+        "layers": options.layers,
+        "pooling": "all" if options.layers == "all" else options.pooling,
+        "precision": precision.name,
+    }
+
+
+def read_features(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray]:
+    """{split: features}. Raises ValueError naming what differs from `expected`."""
+    try:
+        with safe_open(path, "np") as file:
+            made_from = file.metadata() or {}
+            different = [
+                name for name in expected | made_from if expected.get(name) != made_from.get(name)
+            ]
+            if different:
+                raise ValueError(
+                    f"--features {path} was made with another {', '.join(different)}; name a file "
+                    "that is not there yet, and it will be made"
+                )
+            return {split: file.get_tensor(split) for split in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"--features {path} cannot be read: {error}") from error
+
+
+def write_features(path: Path, features: dict[str, np.ndarray], made_from: dict[str, str]) -> None:
+    """The whole file or none: written beside its place and renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        save_file(features, beside, made_from)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
