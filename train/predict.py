@@ -13,8 +13,9 @@ from train.engine.infer import predict_logits
 from train.engine.precision import choose_precision
 from train.metrics import softmax
 from train.options import ModelOptions, PredictOptions
+from train.progress import Progress
 
-CHUNK = 2_048  # texts read, computed and printed at a time: a file of any size fits in memory
+CHUNK = 512  # texts read, computed and printed at a time: a file of any size fits in memory
 
 
 def load_trained(
@@ -38,19 +39,21 @@ def run(options: PredictOptions) -> None:
     model.to(precision.device)
     limit = min(options.max_length, model.config.max_position_embeddings)
     names = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    start, count = time.perf_counter(), 0
-    for texts in chunks(options.texts or read_lines(), CHUNK):
-        ids = tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
-        encoded = Encoded(ids, pad_id=model.config.pad_token_id, device=precision.device)
-        probabilities = softmax(predict_logits(model, encoded, precision, title="predict"))
-        for text, row in zip(texts, probabilities):
-            print(format_prediction(text, dict(zip(names, row.tolist())), options))
-        count += len(texts)
+    start = time.perf_counter()
+    # Where the answers themselves run over the terminal, a bar would only tear them.
+    quiet = sys.stdout.isatty() or bool(options.texts)
+    with Progress("predict", None, "texts", quiet=quiet) as progress:
+        for texts in chunks(options.texts or read_lines(), CHUNK):
+            ids = tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
+            encoded = Encoded(ids, pad_id=model.config.pad_token_id, device=precision.device)
+            probabilities = softmax(predict_logits(model, encoded, precision, title=None))
+            for text, row in zip(texts, probabilities):
+                print(format_prediction(text, dict(zip(names, row.tolist())), options))
+            progress.advance(len(texts))
     seconds = time.perf_counter() - start
-    if count > 100:
-        print(
-            f"{count} texts in {seconds:.1f} s, {count / seconds:.0f} per second", file=sys.stderr
-        )
+    if progress.done > 100:
+        rate = progress.done / seconds
+        print(f"{progress.done} texts in {seconds:.1f} s, {rate:.0f} per second", file=sys.stderr)
 
 
 def read_lines() -> Iterator[str]:

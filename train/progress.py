@@ -10,9 +10,12 @@ LINE_SECONDS = 20.0  # between two lines where there is no terminal
 
 
 class Progress:
-    """Counts towards `total`; shows rate and time left on standard error."""
+    """Counts towards `total`; shows rate and time left on standard error. Of a stream that ends
+    somewhere (total None) it can tell the rate only."""
 
-    def __init__(self, title: str, total: int, unit: str, done: int = 0, quiet: bool = False):
+    def __init__(
+        self, title: str, total: int | None, unit: str, done: int = 0, quiet: bool = False
+    ):
         self.title, self.total, self.unit, self.done = title, total, unit, done
         self.first, self.start = done, time.monotonic()
         self.next_line = self.start + LINE_SECONDS
@@ -44,8 +47,10 @@ class Progress:
     def line(self) -> str:
         """'finetune: 120/1000 steps, 3.1/s, 284 s left, loss 0.412'."""
         rate = (self.done - self.first) / (time.monotonic() - self.start)
-        left = f"{(self.total - self.done) / rate:.0f} s left" if rate else "starting"
-        parts = [f"{self.title}: {self.done}/{self.total} {self.unit}", f"{rate:.3g}/s", left]
+        count = self.done if self.total is None else f"{self.done}/{self.total}"
+        parts = [f"{self.title}: {count} {self.unit}", f"{rate:.3g}/s"]
+        if self.total is not None:
+            parts.append(f"{(self.total - self.done) / rate:.0f} s left" if rate else "starting")
         return ", ".join(parts + [self.note] * bool(self.note))
 
     def __enter__(self) -> "Progress":

@@ -25,7 +25,7 @@ def in_length_order(
     data: Encoded,
     precision: Precision,
     processes: Processes,
-    title: str,
+    title: str | None,
 ) -> np.ndarray:
     """forward(input_ids, attention_mask) -> (B, ...) for all N texts: (N, ...) float32 array.
 
@@ -38,7 +38,8 @@ def in_length_order(
     # No process without a batch: where there are too few, some compute the last one twice.
     mine = batches[processes.rank :: processes.world] or batches[-1:]
     outputs = []
-    with Progress(title, sum(map(len, mine)), "texts", quiet=not processes.is_main) as progress:
+    quiet = title is None or not processes.is_main
+    with Progress(title or "", sum(map(len, mine)), "texts", quiet=quiet) as progress:
         for rows in mine:
             input_ids, mask, _ = data.batch(rows)
             with precision.autocast():
@@ -57,9 +58,9 @@ def predict_logits(
     data: Encoded,
     precision: Precision,
     processes: Processes = ALONE,
-    title: str = "evaluate",
+    title: str | None = "evaluate",
 ) -> np.ndarray:
-    """Logits (N, C) float32 of a classification model."""
+    """Logits (N, C) float32 of a classification model. Without a title no progress is shown."""
 
     def forward(input_ids: Tensor, mask: Tensor | None) -> Tensor:
         return model(input_ids, mask).logits
