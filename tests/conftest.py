@@ -8,6 +8,8 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+# Tiny models gain nothing from a second thread and, where cores are shared, wait for it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
@@ -24,6 +26,41 @@ def emotion_folder() -> Path:
     if not (EMOTION / "train.txt").exists():
         pytest.skip(f"the emotion files are not at {EMOTION}; name them with MINIBERT_EMOTION")
     return EMOTION
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random encoder of two thin layers and the real vocabulary: trains in
+    milliseconds, takes every path that the real one takes."""
+    from minibert import DistilBertConfig, DistilBertForMaskedLM
+    from tokenizer import WordPieceTokenizer
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    torch.manual_seed(0)
+    config = DistilBertConfig(
+        vocab_size=30_522,
+        dim=16,
+        n_heads=2,
+        n_layers=2,
+        hidden_dim=32,
+        max_position_embeddings=64,
+    )
+    DistilBertForMaskedLM(config).save_pretrained(folder)
+    WordPieceTokenizer.from_pretrained("demo").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few_sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first 70, 24 and 24 of the demo sentences: train, val and test.csv."""
+    from train.data import DEMO_FOLDER
+
+    folder = tmp_path_factory.mktemp("data") / "few"
+    folder.mkdir()
+    for name, n_rows in (("train", 70), ("validation", 24), ("test", 24)):
+        lines = (DEMO_FOLDER / f"{name}.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+        (folder / f"{name}.csv").write_text("".join(lines[: n_rows + 1]), encoding="utf-8")
+    return folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -77,7 +77,7 @@ def test_no_two_sentences_share_six_words_in_a_row(sentences):
 
 def test_lengths_are_mixed_and_within_4_to_40_words(sentences):
     lengths = [len(text.split()) for split in SPLITS for text, _ in sentences[split]]
-    assert 4 <= min(lengths) and max(lengths) <= 40
+    assert min(lengths) >= 4 and max(lengths) <= 40
     assert sum(n <= 8 for n in lengths) > 100
     assert sum(n >= 25 for n in lengths) > 100
 

@@ -136,6 +136,8 @@ def read_file(path: Path, options: DataOptions) -> Dataset:
         raise ValueError(f"{path}: unknown format; one of {', '.join(FORMATS)}")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
     if kind == "lines":
         return read_lines(path)
     try:

@@ -40,8 +40,9 @@ def save_checkpoint(
     folder = run_folder / "checkpoints" / f"step-{step}"
     if folder.exists():
         return
+    for leftover in folder.parent.glob(".step-*.tmp"):  # of a process that was killed
+        shutil.rmtree(leftover)
     beside = folder.with_name(f".step-{step}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
         model.save_pretrained(beside)

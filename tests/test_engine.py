@@ -1,0 +1,230 @@
+"""The training step: the reference's trajectory, the same however it is cut, safe against NaN."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from transformers import DistilBertForSequenceClassification as Theirs
+from transformers import get_linear_schedule_with_warmup
+
+from minibert import DistilBertConfig, DistilBertForSequenceClassification
+from train.engine.batches import Encoded
+from train.engine.loop import MAX_SKIPPED, Log, micro_batches, seed_step, train_step
+from train.engine.optim import Update, make_optimizer
+from train.engine.precision import LossScale, Precision, choose_precision
+
+CPU = torch.device("cpu")
+FP32 = Precision(CPU, "fp32")
+SMALL = {"vocab_size": 100, "dim": 32, "n_heads": 4, "n_layers": 2, "hidden_dim": 64}
+NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
+
+
+def make_model(seed: int = 0, **changes) -> DistilBertForSequenceClassification:
+    torch.manual_seed(seed)
+    config = {**SMALL, **NO_DROPOUT, "num_labels": 3} | changes
+    return DistilBertForSequenceClassification(DistilBertConfig(**config)).train()
+
+
+def make_data(n: int = 400, seed: int = 0) -> Encoded:
+    random = np.random.default_rng(seed)
+    texts = [random.integers(1, 100, size=random.integers(3, 20)).tolist() for _ in range(n)]
+    return Encoded(texts, random.integers(0, 3, size=n))
+
+
+def make_update(model, total_steps=50, lr=1e-3, precision=FP32, **scale) -> Update:
+    scaling = LossScale(precision, **scale)
+    return Update(make_optimizer(model, lr, weight_decay=0.01), scaling, total_steps)
+
+
+def run_step(model, update, data, rows, batch_size, grad_accum=1, precision=FP32) -> torch.Tensor:
+    micro = micro_batches(rows, batch_size, grad_accum)
+    return train_step(
+        model, update, [(*data.batch(part), weight) for part, weight in micro], precision
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "init", "tolerance"),
+    [
+        (torch.float64, 0.05, 1e-10),
+        (torch.float64, 0.2, 2e-9),  # the fused kernel takes the clipping factor in float32
+        (torch.float32, 0.2, 1e-6),
+    ],
+    ids=["float64", "float64 clipped", "float32 clipped"],
+)
+def test_50_steps_have_the_references_losses(tmp_path, dtype, init, tolerance):
+    """transformers' model, torch's plain AdamW with the Trainer's groups, linear schedule, clip."""
+    ours = make_model(initializer_range=init)  # large weights have gradients that are clipped
+    ours.save_pretrained(tmp_path)
+    theirs = Theirs.from_pretrained(tmp_path).train().to(dtype)
+    ours.to(dtype)
+    is_exempt = {n: "bias" in n or "norm" in n.lower() for n, _ in theirs.named_parameters()}
+    decay = [p for n, p in theirs.named_parameters() if not is_exempt[n]]
+    rest = [p for n, p in theirs.named_parameters() if is_exempt[n]]
+    groups = [{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
+    reference = torch.optim.AdamW(groups, lr=1e-4, foreach=False, fused=False)
+    schedule = get_linear_schedule_with_warmup(reference, 0, 50)
+    update, data = make_update(ours, lr=1e-4), make_data()
+    clipped = 0
+    for step in range(50):
+        rows = np.arange(8 * step, 8 * step + 8)
+        loss, lr, norm = run_step(ours, update, data, rows, batch_size=8).tolist()
+        input_ids, mask, labels = data.batch(rows)
+        expected = theirs(input_ids=input_ids, attention_mask=mask, labels=labels).loss
+        expected.backward()
+        expected_norm = torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+        assert lr == pytest.approx(schedule.get_last_lr()[0], rel=1e-6)
+        reference.step()
+        schedule.step()
+        reference.zero_grad()
+        clipped += float(expected_norm) > 1.0
+        assert norm == pytest.approx(float(expected_norm), rel=1e-4)
+        # The log is float32; the weights below carry the precision.
+        assert loss == pytest.approx(expected.item(), abs=max(tolerance, 3e-7))
+    assert clipped > 5 if init > 0.1 else clipped == 0
+    with torch.no_grad():
+        input_ids, mask, labels = data.batch(np.arange(64))
+        actual = ours(input_ids, mask, labels).loss
+        expected = theirs(input_ids=input_ids, attention_mask=mask, labels=labels).loss
+    assert abs(actual - expected) < tolerance
+
+
+@pytest.mark.parametrize("n_rows", [8, 7, 5], ids=["whole", "ragged 7", "ragged 5"])
+def test_four_times_two_is_one_times_eight(n_rows):
+    data, models = make_data(), [make_model(), make_model()]
+    updates = [make_update(model) for model in models]
+    for step in range(8):
+        rows = np.arange(8 * step, 8 * step + (n_rows if step == 7 else 8))
+        one = run_step(models[0], updates[0], data, rows, batch_size=8)
+        four = run_step(models[1], updates[1], data, rows, batch_size=2, grad_accum=4)
+        torch.testing.assert_close(one, four, rtol=1e-4, atol=1e-6)
+    for a, b in zip(models[0].parameters(), models[1].parameters()):
+        torch.testing.assert_close(a, b, rtol=0, atol=2e-4)
+
+
+def test_biases_and_norms_do_not_decay_and_embeddings_do():
+    model = make_model()
+    names = {id(p): n for n, p in model.named_parameters()}
+    decayed, exempt = (
+        {names[id(p)] for p in group["params"]}
+        for group in make_optimizer(model, 1e-3, 0.01).param_groups
+    )
+    assert exempt == {n for n in names.values() if n.endswith("bias") or "norm" in n.lower()}
+    assert "distilbert.embeddings.word_embeddings.weight" in decayed
+
+
+def test_dropout_of_a_step_depends_on_seed_step_and_rank():
+    def draw(*numbers: int) -> float:
+        seed_step(*numbers)
+        return float(torch.rand(()))
+
+    assert draw(1, 2, 0) == draw(1, 2, 0)
+    assert len({draw(1, 2, 0), draw(1, 3, 0), draw(2, 2, 0), draw(1, 2, 1)}) == 4
+
+
+def test_gradients_that_are_not_finite_change_nothing():
+    model, data = make_model(), make_data()
+    update = make_update(model)
+    run_step(model, update, data, np.arange(8), 8)
+    before = {name: tensor.clone() for name, tensor in update.tensors(model).items()}
+    weights = [p.clone() for p in model.parameters()]
+    with torch.no_grad():
+        model.classifier.bias[0] = math.inf
+    weights_now = [p.clone() for p in model.parameters()]
+    run_step(model, update, data, np.arange(8, 16), 8)
+    assert all(torch.equal(a, b) for a, b in zip(weights_now, model.parameters()))
+    assert len(weights) == len(weights_now)
+    for name, tensor in update.tensors(model).items():
+        if name.startswith("skipped"):
+            assert float(tensor) == 1
+        else:
+            assert torch.equal(tensor, before[name]), name
+
+
+def test_fp16_scale_halves_on_overflow_and_doubles_after_good_steps():
+    scale = LossScale(Precision(CPU, "fp16"), initial=8.0, interval=3)
+    seen = []
+    for overflow in (1, 0, 0, 0, 0, 1, 0):
+        scale.update(torch.tensor(float(overflow)))
+        seen.append(float(scale.value))
+    assert seen == [4, 4, 4, 8, 8, 4, 4]
+
+
+def test_the_loss_scale_leaves_the_step_unchanged():
+    """Powers of two: scaling up and down again is exact."""
+    data, results = make_data(), []
+    for initial in (1.0, 1024.0):
+        model = make_model()
+        update = make_update(model, precision=Precision(CPU, "fp16"), initial=initial)
+        results.append(
+            [run_step(model, update, data, np.arange(8 * k, 8 * k + 8), 8) for k in range(5)]
+        )
+    for plain, scaled in zip(*results):
+        torch.testing.assert_close(plain, scaled, rtol=1e-6, atol=0)
+
+
+def test_an_overflow_in_fp16_is_skipped_and_the_schedule_waits():
+    model, data = make_model(), make_data()
+    update = make_update(model, precision=Precision(CPU, "fp16"), initial=3e38)
+    lrs = [float(run_step(model, update, data, np.arange(8), 8)[1]) for _ in range(3)]
+    assert lrs[0] == lrs[1] and int(update.skipped) >= 1
+    while int(update.skipped_in_a_row):
+        run_step(model, update, data, np.arange(8), 8)
+    assert float(run_step(model, update, data, np.arange(8), 8)[1]) < lrs[0]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_16_bit_training_keeps_float32_weights_and_learns(precision):
+    model, data = make_model(), make_data(32)
+    chosen = Precision(CPU, precision)
+    update = make_update(model, total_steps=200, precision=chosen)
+    losses = [
+        float(run_step(model, update, data, np.arange(32), 32, precision=chosen)[0])
+        for _ in range(60)
+    ]
+    assert losses[-1] < 0.5 * losses[0]
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def log_of(precision: str) -> tuple[Log, list[dict]]:
+    written: list[dict] = []
+    return Log(0, Precision(CPU, precision), written.extend), written
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_stands_in_the_log():
+    from train.engine.distributed import ALONE
+
+    log, written = log_of("fp32")
+    for loss in (0.5, math.nan):
+        log.add(torch.tensor([loss, 1e30, 1.0]))
+    with pytest.raises(ArithmeticError, match=r"loss nan.*step 2.*lower --lr"):
+        log.flush(make_update(make_model()), ALONE)
+    assert math.isnan(written[1]["loss"])
+
+
+def test_fp16_stops_after_many_overflows_in_a_row():
+    from train.engine.distributed import ALONE
+
+    log, _ = log_of("fp16")
+    update = make_update(make_model())
+    log.add(torch.tensor([1.0, 1e-3, math.inf]))
+    log.flush(update, ALONE)
+    update.skipped_in_a_row.fill_(MAX_SKIPPED)
+    log.add(torch.tensor([1.0, 1e-3, math.inf]))
+    with pytest.raises(ArithmeticError, match=r"overflowed in 30 steps in a row.*bf16"):
+        log.flush(update, ALONE)
+
+
+def test_a_device_that_is_not_there_is_refused_by_name():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(ValueError, match="--device cuda: this machine has none"):
+        choose_precision("cuda")
+    assert choose_precision().device.type in ("cpu", "mps")
+
+
+def test_auto_never_takes_bf16_on_a_cpu_without_matrix_units(monkeypatch):
+    for has_tiles, expected in ((False, "fp32"), (True, "bf16")):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=has_tiles: has)
+        assert choose_precision("cpu").name == expected

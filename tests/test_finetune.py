@@ -1,0 +1,250 @@
+"""A fine-tuning run: what it leaves behind, and that nothing is lost when it is cut short."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import train.engine.checkpoints
+import train.engine.loop
+from minibert import DistilBertForSequenceClassification
+from train.__main__ import main
+from train.engine.checkpoints import list_checkpoints
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def finetune(tiny_model, few_sentences, tmp_path, capsys):
+    """finetune("--flag", ..., to="name") -> (exit status, run folder, stderr)."""
+
+    def command(*flags: str, to: str = "run") -> tuple[int, Path, str]:
+        given = ["finetune", "--model", str(tiny_model), "--dataset", str(few_sentences)]
+        given += ["--output-dir", str(tmp_path / to), "--device", "cpu", "--lr", "1e-3"]
+        status = main([*given, *flags])
+        return status, tmp_path / to, capsys.readouterr().err
+
+    return command
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "final" / "model.safetensors").read_bytes()
+
+
+def results(folder: Path) -> tuple:
+    """All that must not depend on how often a run was interrupted."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics.pop("runtime")
+    return weights(folder), (folder / "log.jsonl").read_text(), metrics
+
+
+def interrupt_at(monkeypatch, step: int) -> None:
+    """Ctrl-C arrives while the given step is computed."""
+    original = train.engine.loop.seed_step
+
+    def seed_step(seed: int, now: int, rank: int) -> None:
+        if now == step:
+            signal.raise_signal(signal.SIGINT)
+        original(seed, now, rank)
+
+    monkeypatch.setattr(train.engine.loop, "seed_step", seed_step)
+
+
+def test_the_run_folder_has_all_its_parts(finetune):
+    status, folder, _ = finetune("--epochs", "2", "--batch-size", "8")
+    assert status == 0
+    config = json.loads((folder / "config.json").read_text())
+    assert config["options"]["batch_size"] == 8
+    assert {"torch", "commit", "python"} <= config["environment"].keys()
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    steps = [r for r in records if "loss" in r]
+    assert [r["step"] for r in steps] == list(range(1, 19))
+    assert steps[0]["lr"] == pytest.approx(1e-3) and steps[-1]["lr"] == pytest.approx(1e-3 / 18)
+    assert [r["epoch"] for r in records if "eval_loss" in r] == [1.0, 2.0]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    wanted = {"eval_accuracy", "eval_f1", "eval_macro_f1", "eval_loss", "test_accuracy"}
+    assert wanted <= metrics.keys() and metrics["global_step"] == 18
+    with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 48
+    losses = [float(row["loss"]) for row in rows]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_the_saved_model_loads_in_transformers_with_equal_logits(finetune):
+    _, folder, _ = finetune("--max-steps", "3")
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder / "final").eval()
+    ours = DistilBertForSequenceClassification.from_pretrained(folder / "final")
+    ids = AutoTokenizer.from_pretrained(folder / "final")("so this is it", return_tensors="pt")
+    with torch.no_grad():
+        expected = theirs(ids["input_ids"]).logits
+        torch.testing.assert_close(ours(ids["input_ids"]).logits, expected, rtol=0, atol=1e-6)
+    assert theirs.config.id2label[5] == "surprise"
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(finetune):
+    runs = [finetune("--seed", seed, to=to)[1] for seed, to in (("1", "a"), ("1", "b"), ("2", "c"))]
+    assert results(runs[0]) == results(runs[1])
+    assert weights(runs[0]) != weights(runs[2])
+
+
+@pytest.mark.parametrize("cut", [0, 4, 8, 9, 16])
+def test_ctrl_c_at_any_step_then_resume_is_the_uninterrupted_run(finetune, monkeypatch, cut):
+    """18 steps in two epochs of 9; each step accumulates over two forward passes."""
+    flags = ("--batch-size", "4", "--grad-accum", "2")
+    _, whole, _ = finetune(*flags, to="whole")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, cut)
+        status, folder, stderr = finetune(*flags)
+    assert status == 130
+    assert "--resume" in stderr and "Traceback" not in stderr
+    assert [f.name for f in list_checkpoints(folder)] == [f"step-{cut + 1}"]
+    assert finetune(*flags, "--resume")[0] == 0
+    assert results(folder) == results(whole)
+
+
+def test_a_second_resume_goes_on_from_the_second_interruption(finetune, monkeypatch):
+    _, whole, _ = finetune(to="whole")
+    for flags, cut in (((), 3), (("--resume",), 11)):
+        with monkeypatch.context() as patch:
+            interrupt_at(patch, cut)
+            assert finetune(*flags)[0] == 130
+    _, folder, _ = finetune("--resume")
+    assert results(folder) == results(whole)
+
+
+def test_a_killed_process_loses_no_more_than_the_steps_since_its_checkpoint(
+    finetune, tiny_model, few_sentences, tmp_path
+):
+    flags = ["--epochs", "20", "--save-steps", "30"]
+    command = [sys.executable, "-m", "train", "finetune", "--model", str(tiny_model)]
+    command += ["--dataset", str(few_sentences), "--output-dir", str(tmp_path / "run")]
+    command += ["--device", "cpu", "--lr", "1e-3", *flags]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 120
+    while len(list_checkpoints(tmp_path / "run")) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout.read().decode()
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    _, whole, _ = finetune(*flags, to="whole")
+    status, folder, stderr = finetune(*flags, "--resume")
+    assert status == 0, stderr
+    assert results(folder) == results(whole)
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(finetune):
+    _, whole, _ = finetune("--save-steps", "5", to="whole")
+    newest, before = list_checkpoints(whole)
+    assert (newest.name, before.name) == ("step-15", "step-10")
+    expected = results(whole)
+    data = bytearray((newest / "optimizer.safetensors").read_bytes())
+    data[-1] ^= 1
+    (newest / "optimizer.safetensors").write_bytes(data)
+    status, folder, stderr = finetune("--save-steps", "5", "--resume", to="whole")
+    assert status == 0
+    assert f"{newest} is damaged (optimizer.safetensors has changed" in stderr
+    assert results(folder) == expected
+
+
+def test_a_full_disk_leaves_the_older_checkpoint_and_no_litter(finetune, monkeypatch):
+    original, calls = train.engine.checkpoints.save_file, []
+
+    def save_file(tensors, path, *rest):
+        calls.append(path)
+        original(tensors, path, *rest)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(train.engine.checkpoints, "save_file", save_file)
+    status, folder, stderr = finetune("--save-steps", "5")
+    assert status == 2 and "No space left on device" in stderr
+    assert [f.name for f in (folder / "checkpoints").iterdir()] == ["step-5"]
+    monkeypatch.undo()
+    assert finetune("--save-steps", "5", "--resume")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "setting"),
+    [
+        (["--batch-size", "4"], "batch_size was 8 when the run began and is now 4"),
+        (["--seed", "7"], "seed was 42 when the run began and is now 7"),
+        (["--epochs", "3"], "epochs was 2"),
+        (["--precision", "bf16"], "precision was 'fp32'"),
+    ],
+)
+def test_resuming_with_another_setting_is_refused_by_name(
+    finetune, monkeypatch, tmp_path, flags, setting
+):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        finetune()
+    before = {
+        p: p.stat().st_mtime_ns for p in Path(finetune.__closure__[2].cell_contents).rglob("*")
+    }
+    status, _, stderr = finetune(*flags, "--resume")
+    assert status == 2 and setting in stderr
+    assert all(p.stat().st_mtime_ns == at for p, at in before.items())
+
+
+def test_resuming_with_other_data_or_labels_is_refused(finetune, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        finetune()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "train.csv").write_text("text,label\na,up\nb,down\n")
+    status, _, stderr = finetune("--dataset", str(other), "--resume")
+    assert status == 2 and "data was" in stderr
+
+
+def test_resuming_where_nothing_was_saved_is_refused(finetune):
+    status, folder, stderr = finetune("--resume")
+    assert status == 2 and "no valid checkpoint found" in stderr
+    assert not folder.exists()
+
+
+def test_a_used_folder_is_refused_untouched_and_replaced_on_demand(finetune, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    status, folder, stderr = finetune()
+    assert status == 2 and "not empty" in stderr and "--overwrite" in stderr
+    assert [p.name for p in folder.iterdir()] == ["notes.txt"]
+    assert finetune("--overwrite", "--max-steps", "1")[0] == 0
+    assert (folder / "notes.txt").read_text() == "mine"  # only a run's own parts are replaced
+
+
+def test_an_output_that_is_a_file_or_not_writable_is_refused_before_training(finetune, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, stderr = finetune(to="file")
+    assert status == 2 and "is a file" in stderr
+    status, _, stderr = finetune(to="file/below")
+    assert status == 2
+
+
+def test_a_rate_that_diverges_stops_the_run_and_saves_no_such_weights(finetune):
+    status, folder, stderr = finetune("--lr", "1e30", "--save-steps", "1")
+    assert status == 2 and "diverged" in stderr and "Traceback" not in stderr
+    assert not (folder / "final").exists()
+    for checkpoint in list_checkpoints(folder):
+        model = DistilBertForSequenceClassification.from_pretrained(checkpoint)
+        assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_running_out_of_memory_names_the_batch_size(finetune, monkeypatch):
+    def no_room(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr(train.engine.loop, "train_step", no_room)
+    status, _, stderr = finetune("--batch-size", "16")
+    assert status == 2
+    assert "--batch-size 16 is too large" in stderr and len(stderr.splitlines()) <= 2
