@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+import torch._dynamo  # what an optimiser imports when it is made: here, so that it is preloaded
 
 from minibert import DistilBertConfig, DistilBertForSequenceClassification
 from tokenizer import WordPieceTokenizer

@@ -1,0 +1,100 @@
+"""Two processes under torchrun are one process with twice the batch."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from train.__main__ import main
+from train.engine.checkpoints import list_checkpoints
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def still_model(tiny_model, tmp_path_factory) -> Path:
+    """The tiny model without dropout, whose draws are each process's own."""
+    folder = tmp_path_factory.mktemp("models") / "still"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture
+def flags(still_model, few_sentences) -> list[str]:
+    return ["--model", str(still_model), "--dataset", str(few_sentences), "--device", "cpu"]
+
+
+def torchrun(*arguments: str) -> subprocess.CompletedProcess:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*launcher, "--nproc-per-node", "2", "-m", "train", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def losses(folder: Path) -> list[float]:
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    return [record["loss"] for record in map(json.loads, lines) if "loss" in record]
+
+
+def test_two_processes_train_as_one_and_resume(flags, tmp_path):
+    """70 texts in steps of 8: the last step of an epoch has 6, which no two batches of 4 fill."""
+    training = ["finetune", *flags, "--lr", "1e-3", "--save-steps", "5"]
+    assert main([*training, "--batch-size", "8", "--output-dir", str(tmp_path / "one")]) == 0
+    two = [*training, "--batch-size", "4", "--output-dir", str(tmp_path / "two")]
+    finished = torchrun(*two)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("run folder:") == 1, "only rank 0 speaks"
+    expected = losses(tmp_path / "one")
+    assert len(expected) == 18
+    np.testing.assert_allclose(losses(tmp_path / "two"), expected, rtol=0, atol=2e-5)
+
+    whole = load_file(tmp_path / "two" / "final" / "model.safetensors")
+    shutil.rmtree(list_checkpoints(tmp_path / "two")[0])
+    resumed = torchrun(*two, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming after step 10" in resumed.stdout
+    again = load_file(tmp_path / "two" / "final" / "model.safetensors")
+    assert all((again[name] == whole[name]).all() for name in whole)
+
+
+def test_features_are_shared_out_and_put_together(flags, tmp_path):
+    assert main(["probe", *flags, "--output-dir", str(tmp_path / "one")]) == 0
+    finished = torchrun("probe", *flags, "--output-dir", str(tmp_path / "two"))
+    assert finished.returncode == 0, finished.stderr
+    one, two = (
+        json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two")
+    )
+    for name in ("eval_accuracy", "eval_loss", "test_accuracy", "test_loss"):
+        assert one[name] == pytest.approx(two[name], rel=1e-5), name
+
+
+def test_a_rank_that_fails_ends_all_with_a_message(flags, tmp_path):
+    """Rank 1 alone cannot read its data."""
+    code = (
+        "import os, sys; from train.__main__ import main;"
+        "wrong = ['--train-file', 'gone.csv'] if os.environ['RANK'] == '1' else [];"
+        "sys.exit(main(sys.argv[1:] + wrong))"
+    )
+    script = tmp_path / "failing.py"
+    script.write_text(code)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*launcher, "--nproc-per-node", "2", str(script), "finetune", *flags]
+    finished = subprocess.run(
+        [*command, "--output-dir", str(tmp_path / "run")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert finished.returncode != 0
+    assert "gone.csv: no such file" in finished.stderr
+    assert not (tmp_path / "run" / "final").exists()
