@@ -89,8 +89,8 @@ def _tensor(rows: Rows, filler: Any, length: int, side: str, kind: str) -> Any:
         rows, filler, shape = [[*chain(*row)] for row in rows], filler[0], (*shape, len(filler))
     width = math.prod(shape[1:])
     memory = array("q", [filler]) * (len(rows) * width)
-    for start, row in zip(range(0, len(memory), width), rows):
-        start += width - len(row) if side == "left" else 0
+    for i, row in enumerate(rows):
+        start = i * width + (width - len(row) if side == "left" else 0)
         memory[start : start + len(row)] = array("q", row)
     if kind == "np":
         import numpy

@@ -93,6 +93,9 @@ class WordPieceTokenizer:
     def __len__(self) -> int:
         return len(self._tokens)
 
+    def __contains__(self, token: str) -> bool:
+        return token in self._vocab
+
     @property
     def vocab_size(self) -> int:
         """The number of tokens; ids run from 0 to vocab_size - 1."""
@@ -182,8 +185,8 @@ class WordPieceTokenizer:
 
         longest = max(map(len, ids), default=0)
         if longest > self.model_max_length and not strategy and max_length is None:
-            message = f"{longest} tokens in a text: models of {self.model_max_length} positions"
-            warnings.warn(f"{message} need truncation=True", stacklevel=2)
+            message = f"a text has more than model_max_length={self.model_max_length} tokens"
+            warnings.warn(f"{message}: pass truncation=True to cut it", stacklevel=2)
         length = None
         if fill:
             length = limit if fill == "max_length" else longest

@@ -28,12 +28,10 @@ def find(name: str | os.PathLike[str]) -> tuple[Path, Path | None]:
         return _in_folder(_demo_folder(), UNCASED_SHA256)
     if name in ("distilbert-base-uncased", DISTILBERT):
         return _from_hub(DISTILBERT, UNCASED_SHA256)
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return _in_folder(Path(name))
     if not isinstance(name, str) or not REPO_ID.fullmatch(name) or ".." in name:
-        raise ValueError(
-            f"{str(name)!r} is neither a folder nor a Hub name (owner/model) nor 'demo'"
-        )
+        raise ValueError(f"{str(name)!r} is no folder, no Hub name (owner/model) and not 'demo'")
     return _from_hub(name)
 
 
@@ -151,6 +149,9 @@ def read_config(path: Path) -> dict[str, Any]:
     for name, value in options.items():
         if not isinstance(value, OPTIONS[name]):
             raise ValueError(f"{path}: {name} is {value!r}, which is not {OPTIONS[name]}")
-    if options.get("model_max_length", 0) > 10**9:  # transformers' way to say: not known
+    length = options.get("model_max_length", 512)
+    if length < 1:
+        raise ValueError(f"{path}: model_max_length is {length}: give the number of positions")
+    if length > 10**9:  # transformers' way to say: not known
         del options["model_max_length"]
     return options

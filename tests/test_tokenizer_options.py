@@ -1,0 +1,185 @@
+"""Every option of a call gives what transformers' call gives; decoding gives what it decodes."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+import torch
+from transformers import DistilBertTokenizer
+
+from tests.oracle import OPTIONS, VOCAB, oracle
+from tests.test_tokenizer_exact import random_text
+from tokenizer import WordPieceTokenizer
+
+TEXTS = [
+    "i didnt feel humiliated",
+    "",
+    "A, naïve [MASK] AllenNLP sentence.",
+    "unaffable " * 9,
+    "hello [PAD] [SEP]",
+]
+PARTNERS = ["so hopeless to so damned hopeful", "pair", "", "one", "two words or more " * 5]
+EXTRAS = {
+    "return_token_type_ids": True,
+    "return_special_tokens_mask": True,
+    "return_offsets_mapping": True,
+}
+
+
+@pytest.fixture(scope="module")
+def ours() -> WordPieceTokenizer:
+    return WordPieceTokenizer.from_pretrained("demo")
+
+
+@pytest.fixture(scope="module")
+def theirs() -> DistilBertTokenizer:
+    return DistilBertTokenizer(vocab=str(VOCAB), model_max_length=512)
+
+
+def outcome(tokenizer, *texts, **options):
+    """What a call returns, or that it refuses."""
+    try:
+        return dict(tokenizer(*texts, **options))
+    except Exception:
+        return "refused"
+
+
+@pytest.mark.parametrize("padding", [False, True, "longest", "max_length", "do_not_pad"])
+@pytest.mark.parametrize("truncation", [False, True, "longest_first", "only_first", "only_second"])
+@pytest.mark.parametrize("with_pairs", [False, True], ids=["single", "pairs"])
+def test_all_combinations_of_options_give_what_transformers_gives(
+    ours, theirs, padding, truncation, with_pairs
+):
+    batch = (TEXTS, PARTNERS) if with_pairs else (TEXTS,)
+    # All at once, and one by one; where transformers takes an empty partner for none, unlike in
+    # its batches, we stay with "a batch is its texts one by one".
+    many = [batch, *(texts for texts in zip(*batch) if texts[-1] or not with_pairs)]
+    for texts, max_length, side, multiple, special in itertools.product(
+        many, (None, 6, 9, 40), ("right", "left"), (None, 8), (True, False)
+    ):
+        options = {
+            "padding": padding,
+            "truncation": truncation,
+            "padding_side": side,
+            "pad_to_multiple_of": multiple,
+            "add_special_tokens": special,
+            **EXTRAS,
+        }
+        if max_length and (truncation or padding == "max_length"):  # else: see the next test
+            options["max_length"] = max_length
+        assert outcome(ours, *texts, **options) == outcome(theirs, *texts, **options), options
+
+
+def test_max_length_alone_does_not_cut(ours):
+    assert ours("one two three four", max_length=3) == ours("one two three four")
+
+
+def test_over_long_text_is_kept_whole_with_a_warning(ours):
+    with pytest.warns(UserWarning, match="model_max_length=512 tokens: pass truncation=True"):
+        assert len(ours("word " * 600).input_ids) == 602
+    assert len(ours("word " * 600, truncation=True).input_ids) == 512
+
+
+def test_a_pair_is_cut_from_its_longer_side(ours):
+    encoded = ours("hello this is my test", "and that too", truncation=True, max_length=8)
+    assert len(encoded.input_ids) == 8
+    expected = ours.convert_tokens_to_ids(
+        ["[CLS]", "hello", "this", "is", "[SEP]", "and", "that", "[SEP]"]
+    )
+    assert encoded.input_ids == expected
+
+
+def test_a_batch_is_its_texts_one_by_one(ours):
+    one_by_one = [ours(text, partner, **EXTRAS) for text, partner in zip(TEXTS, PARTNERS)]
+    batch = ours(TEXTS, PARTNERS, **EXTRAS)
+    for name, rows in batch.items():
+        assert rows == [encoded[name] for encoded in one_by_one]
+
+
+def test_tuples_arrays_and_generators_of_texts_are_batches(ours):
+    expected = ours(TEXTS)
+    for texts in (tuple(TEXTS), np.array(TEXTS), (text for text in TEXTS)):
+        assert ours(texts) == expected
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_tensors_hold_what_lists_hold(ours, side):
+    options = {"padding": True, "padding_side": side, **EXTRAS}
+    lists = ours(TEXTS, PARTNERS, **options)
+    for kind, to_kind in (("np", np.array), ("pt", torch.tensor)):
+        tensors = ours(TEXTS, PARTNERS, return_tensors=kind, **options)
+        assert list(tensors) == list(lists)
+        for name, rows in lists.items():
+            expected = to_kind(rows)
+            assert tensors[name].dtype == expected.dtype and tensors[name].shape == expected.shape
+            assert (tensors[name] == expected).all()
+
+
+def test_one_text_as_tensor_is_a_batch_of_one(ours):
+    assert ours("hello", return_tensors="pt").input_ids.tolist() == [[101, 7592, 102]]
+    assert ours("hello", return_tensors="np").attention_mask.shape == (1, 3)
+
+
+def test_tensors_can_be_written_to_and_share_nothing(ours):
+    first, second = (ours("hello", return_tensors="pt").input_ids for _ in range(2))
+    first.zero_()
+    assert second.tolist() == [[101, 7592, 102]]
+
+
+@pytest.mark.parametrize("kind", [None, "np", "pt"])
+def test_an_empty_batch_gives_an_empty_result(ours, kind):
+    encoded = ours([], padding=True, return_tensors=kind)
+    assert len(encoded.input_ids) == len(encoded.attention_mask) == 0
+
+
+def test_a_pad_token_in_the_text_is_attended_to(ours):
+    encoded = ours(["[PAD] a", "a b c d"], padding=True)
+    assert encoded.input_ids[0] == [101, 0, 1037, 102, 0, 0]
+    assert encoded.attention_mask[0] == [1, 1, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_offsets_of_random_strings_equal_the_oracles(options):
+    rng = random.Random(7)
+    texts = [random_text(rng) for _ in range(3_000)]
+    tok = WordPieceTokenizer.from_vocab(VOCAB, **options)
+    actual = tok(texts, return_offsets_mapping=True)["offset_mapping"]
+    expected = [encoding.offsets for encoding in oracle(**options).encode_batch(texts)]
+    assert [t for t, a, e in zip(texts, actual, expected) if a != e] == []
+
+
+def test_decoding_equals_the_oracles_on_random_ids(ours, theirs):
+    rng = random.Random(3)
+    for _ in range(2_000):
+        ids = [rng.choice([rng.randrange(len(ours)), rng.randrange(999, 1030), 102, 1005, 1056])]
+        ids += [rng.randrange(len(ours)) for _ in range(rng.randrange(12))]
+        for skip in (False, True):
+            expected = theirs.decode(ids, skip_special_tokens=skip)
+            assert ours.decode(ids, skip_special_tokens=skip) == expected
+
+
+@pytest.mark.parametrize(
+    "tokens, expected",
+    [
+        (["hello", ",", "world", "!"], "hello, world!"),
+        (["don", "'", "t"], "don ' t"),
+        (["##ing", "un", "##want", "##ed"], "##ing unwanted"),
+        (["do not", "n't", "'s", "...", "x"], "do notn't's... x"),
+        ([], ""),
+    ],
+)
+def test_tokens_become_text_as_the_oracle_writes_it(ours, theirs, tokens, expected):
+    assert ours.convert_tokens_to_string(tokens) == expected
+    assert theirs.backend_tokenizer.decoder.decode(tokens) == expected
+
+
+def test_ids_of_any_kind_are_decoded(ours):
+    ids = ours("hello, world!").input_ids
+    for given in (ids, tuple(ids), np.array(ids), torch.tensor(ids)):
+        assert ours.decode(given, skip_special_tokens=True) == "hello, world!"
+    assert ours.decode(7592) == ours.decode(np.int64(7592)) == "hello"
+    assert ours.batch_decode(torch.tensor([ids, ids]), skip_special_tokens=True) == [
+        "hello, world!",
+        "hello, world!",
+    ]

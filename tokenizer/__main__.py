@@ -1,0 +1,79 @@
+"""python -m tokenizer "some text": every step from the text to its ids, printed."""
+
+import argparse
+import sys
+
+from tokenizer import schemes
+from tokenizer.encoder import WordPieceTokenizer
+from tokenizer.fast import SPECIAL
+from tokenizer.files import SPECIAL_TOKENS
+from tokenizer.normalize import normalize, split_words
+from tokenizer.wordpiece import wordpiece
+
+
+class Questions:
+    """A vocabulary that notes what it is asked, and what it answers."""
+
+    def __init__(self, tok: WordPieceTokenizer) -> None:
+        self.tok = tok
+        self.notes: list[str] = []
+
+    def __contains__(self, piece: str) -> bool:
+        known = piece in self.tok
+        answer = self.tok.convert_tokens_to_ids(piece) if known else "no"
+        self.notes.append(f"{piece}: {answer}")
+        return known
+
+
+def search(word: str, tok: WordPieceTokenizer) -> str:
+    """The way of one word: all pieces that were tried, with their id or "no"."""
+    vocab = Questions(tok)
+    if word in SPECIAL_TOKENS:
+        return f"{word}: {tok.convert_tokens_to_ids(word)}"
+    found = wordpiece(word, vocab)
+    return ", ".join(vocab.notes) + ("" if found else f" -> the whole word is {tok.unk_token}")
+
+
+def steps(text: str, tok: WordPieceTokenizer) -> str:
+    """The whole way of one text, as lines to read."""
+    options = (tok.do_lower_case, tok.strip_accents, tok.tokenize_chinese_chars)
+    words: list[str] = []
+    normalized = ""
+    for part in SPECIAL.split(text):
+        is_special = part in SPECIAL_TOKENS
+        normalized += part if is_special else normalize(part, *options)
+        words += [part] if is_special else split_words(normalize(part, *options))
+    encoded = tok(text)
+    tokens = tok.convert_ids_to_tokens(encoded.input_ids)
+    characters = schemes.characters(text)
+    lines = [
+        f"text            {text!r}",
+        f"as characters   {len(characters)}, {len(set(characters))} of them different",
+        f"as words        {' | '.join(schemes.words(text))}",
+        f"normalised      {normalized!r}",
+        f"split           {' | '.join(words)}",
+        "pieces          what the vocabulary says to each, the longest first",
+        *(f"  {search(word, tok)}" for word in words),
+        f"tokens          {' '.join(tokens)}",
+        f"input_ids       {encoded.input_ids}",
+        f"attention_mask  {encoded.attention_mask}",
+        f"back to text    {tok.convert_tokens_to_string(tokens)}",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tokenizer", description=__doc__)
+    parser.add_argument("text")
+    parser.add_argument("--model", default="demo", help="folder, Hub name, or demo (the default)")
+    options = parser.parse_args()
+    try:
+        print(steps(options.text, WordPieceTokenizer.from_pretrained(options.model)))
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
