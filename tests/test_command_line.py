@@ -1,0 +1,111 @@
+"""The command line: mistakes cost one line, never a traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from train.__main__ import main
+from train.options import DEMO, FinetuneOptions, parse
+
+ROOT = Path(__file__).parent.parent
+
+USAGE = {
+    "batch size 0": (["finetune", "--batch-size", "0"], "--batch-size: 0 is below 1"),
+    "negative epochs": (["finetune", "--epochs", "-1"], "--epochs: -1 is below 1"),
+    "epochs in words": (["finetune", "--epochs", "two"], "--epochs: invalid int value: 'two'"),
+    "endless lr": (["finetune", "--lr", "inf"], "--lr: inf is not a finite number"),
+    "negative lr": (["finetune", "--lr", "-0.5"], "--lr: -0.5 is below 0"),
+    "max length 2": (["predict", "--max-length", "2"], "--max-length: 2 is below 3"),
+    "abbreviation": (["finetune", "--batch", "8"], "unrecognized arguments: --batch"),
+    "misspelling": (["finetune", "--lerning-rate", "1"], "unrecognized arguments"),
+    "no such precision": (["finetune", "--precision", "fp8"], "invalid choice: 'fp8'"),
+    "no such command": (["tune"], "invalid choice: 'tune'"),
+    "no command": ([], "command"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), USAGE.values(), ids=USAGE)
+def test_wrong_usage_is_one_line_that_names_the_flag(capsys, arguments, message):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    error = capsys.readouterr().err
+    assert left.value.code == 2
+    assert message in error and len(error.splitlines()) == 1
+
+
+MISTAKES = {
+    "no GPU": (["finetune", "--demo", "--device", "cuda"], "--device cuda"),
+    "no such model": (["finetune", "--demo", "--model", "./gone"], "./gone"),
+    "no training split": (["finetune", "--demo", "--test-file", "{test}"], "--train-file"),
+    "no such folder": (["probe", "--model", "demo", "--dataset", "./gone"], "./gone"),
+    "untrained model": (["predict", "--model", "demo", "hello"], "no trained classifier"),
+    "no network": (["finetune", "--model", "demo"], "--demo"),
+    "bad repository": (["predict", "--model", "../../etc/passwd", "hello"], "passwd"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_a_short_message_and_status_2(
+    capsys, tmp_path, monkeypatch, few_sentences, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    status = main([word.format(test=few_sentences / "test.csv") for word in arguments])
+    error = capsys.readouterr().err
+    assert status == 2
+    assert message in error and "Traceback" not in error and len(error.splitlines()) <= 2
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+def test_ctrl_c_ends_with_130_and_one_line(capsys, monkeypatch):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.predict.run", interrupted)
+    assert main(["predict", "--model", "demo", "x"]) == 130
+    error = capsys.readouterr().err
+    assert "interrupted" in error and "Traceback" not in error
+
+
+def test_the_defaults_are_the_tutorials():
+    _, options = parse(["finetune"])
+    assert options == FinetuneOptions(
+        model="distilbert-base-uncased",
+        dataset="dair-ai/emotion",
+        epochs=2,
+        lr=2e-5,
+        batch_size=8,
+        weight_decay=0.01,
+    )
+
+
+def test_demo_sets_its_own_defaults_and_explicit_flags_win():
+    _, options = parse(["finetune", "--demo", "--lr", "1e-4", "--dataset", "./mine"])
+    assert (options.model, options.epochs) == ("demo", DEMO["epochs"])
+    assert (options.lr, options.dataset) == (1e-4, "./mine")
+    assert parse(["probe", "--demo"])[1].model == "demo"
+
+
+def test_a_foreign_locale_and_a_pipe_change_nothing(tiny_model, tmp_path):
+    """ASCII locale, labels in another script, no terminal: UTF-8 files, no drawn bars."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rows = [("καλημέρα κόσμε", "χαρά"), ("κακός καιρός", "λύπη")] * 6
+    for split in ("train", "val"):
+        lines = ["text,label", *(f"{text},{label}" for text, label in rows)]
+        (folder / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "train", "finetune", "--model", str(tiny_model)]
+    command += ["--dataset", str(folder), "--output-dir", str(tmp_path / "run")]
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, env=environment, timeout=300)
+    assert finished.returncode == 0, finished.stderr.decode(errors="replace")
+    assert b"\x1b" not in finished.stdout + finished.stderr
+    assert (finished.stdout + finished.stderr).count(b"\r") < 20
+    assert "χαρά" in (tmp_path / "run" / "final" / "config.json").read_text(encoding="utf-8")
+    command = [sys.executable, "-m", "train", "predict", "καλημέρα"]
+    command += ["--model", str(tmp_path / "run" / "final")]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, env=environment, timeout=300)
+    assert finished.stdout.decode("utf-8").split()[0] in ("χαρά", "λύπη"), finished.stderr
+    assert "κακός" in (tmp_path / "run" / "predictions.csv").read_text(encoding="utf-8")
