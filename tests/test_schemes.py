@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from tests.conftest import ROOT
+from tests import ROOT
 from tokenizer import schemes
 
 TEXT = "Tokenizing text is a core task of NLP."

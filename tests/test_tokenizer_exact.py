@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from tests import unicode_tables
-from tests.conftest import ROOT
+from tests import ROOT, unicode_tables
 from tests.oracle import OPTIONS, SPECIAL, VOCAB, bert_normalizer, oracle
 from tokenizer import WordPieceTokenizer, normalize
 
@@ -55,7 +54,7 @@ def random_text(rng: random.Random) -> str:
         lambda: "".join(chr(rng.randrange(rng.choice([0x400, 0x590, 0x900, 0xE00]), 0x1100))),
     ]
     gaps = [" ", " ", "", "", "\n", "\t", "\u3000", "\x0b", "\xa0"]
-    return "".join(rng.choice(kinds)() + rng.choice(gaps) for _ in range(rng.randint(1, 7)))
+    return "".join(rng.choice(kinds)() + rng.choice(gaps) for _ in range(rng.randint(1, 5)))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +116,7 @@ from tokenizer import WordPieceTokenizer
 tok, digest = WordPieceTokenizer.from_vocab(sys.argv[1]), hashlib.sha256()
 points = [*range(0xD800), *range(0xE000, 0x110000)]
 for start in range(0, len(points), 4096):
-    text = " ".join(f"a{chr(c)}b" for c in points[start : start + 4096])
+    text = "\\t".join(f"a{chr(c)}b" for c in points[start : start + 4096])
     digest.update(repr(tok(text, add_special_tokens=False)["input_ids"]).encode())
 print(digest.hexdigest())
 """
@@ -151,7 +150,7 @@ def digests() -> dict[str, str]:
     theirs, digest = oracle(), hashlib.sha256()
     for start in range(0, len(unicode_tables.SCALAR_VALUES), BLOCK):
         points = unicode_tables.SCALAR_VALUES[start : start + BLOCK]
-        text = " ".join(f"a{chr(c)}b" for c in points)
+        text = "\t".join(f"a{chr(c)}b" for c in points)
         digest.update(repr(theirs.encode(text, add_special_tokens=False).ids).encode())
     found = {version: process.communicate()[0].strip() for version, process in running.items()}
     return {"oracle": digest.hexdigest(), **found}

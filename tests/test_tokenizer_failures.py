@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.oracle import SPECIAL, VOCAB
 from tokenizer import WordPieceTokenizer, files
 from tokenizer.fast import FastIds
@@ -82,7 +82,7 @@ def test_a_tokenizer_json_of_another_kind_is_refused(tmp_path, content):
         "a/../../b",
         "a/b/c",
         "a\0b",
-        "https://huggingface.co/a/b",
+        "https://host/a/b",
         "./absent",
         "",
         "-a",

@@ -18,9 +18,9 @@ class Questions:
         self.tok = tok
         self.notes: list[str] = []
 
-    def __contains__(self, piece: str) -> bool:
+    def __contains__(self, piece: object) -> bool:
         known = piece in self.tok
-        answer = self.tok.convert_tokens_to_ids(piece) if known else "no"
+        answer = self.tok.convert_tokens_to_ids(str(piece)) if known else "no"
         self.notes.append(f"{piece}: {answer}")
         return known
 

@@ -93,7 +93,7 @@ class WordPieceTokenizer:
     def __len__(self) -> int:
         return len(self._tokens)
 
-    def __contains__(self, token: str) -> bool:
+    def __contains__(self, token: object) -> bool:
         return token in self._vocab
 
     @property

@@ -1,0 +1,114 @@
+"""Texts/s and MB/s of our tokenizer, of `tokenizers` and of transformers' call, in one run.
+
+python tests/benchmarks/tokenizer.py [--save]
+"""
+
+import os
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from transformers import DistilBertTokenizer
+
+from tests.benchmarks.common import (
+    environment,
+    interleave,
+    median_rate,
+    publish,
+    ratio,
+    table,
+    tweets,
+)
+from tests.oracle import VOCAB, oracle
+from tokenizer import WordPieceTokenizer
+
+ROUNDS = 7
+BATCH = 64
+N_PROSE = 20_000
+PROSE = ("torch", "sklearn", "pandas")  # packages whose docstrings are our English prose
+
+RUST, HF = "`tokenizers`, 1 thread", "transformers, all threads"
+HEADER = ["texts", "result", "side", "texts/s", "MB/s", "ratio"]
+NOTE = f"""
+ids: lists of ids of all texts; `tokenizers` works out offsets, masks and types besides, and cannot
+do without. tensors: padded int64 tensors of ids and mask, batches of {BATCH}. cold: nothing is
+remembered when a round starts; warm: these texts were seen before. Ratios are to `tokenizers` on
+one thread (ids) and to transformers' call (tensors); medians of {ROUNDS} interleaved rounds."""
+
+
+def prose() -> list[str]:
+    """Long paragraphs of English that every machine with the test packages has, in fixed order."""
+    paragraphs: dict[str, None] = {}  # a dict, to be without repeats
+    for package in PROSE:
+        for file in sorted(Path(find_spec(package).origin).parent.rglob("*.py")):
+            source = file.read_text(encoding="utf-8")
+            for docstring in re.findall(r'"""(.*?)"""', source, re.DOTALL):
+                for paragraph in docstring.split("\n\n"):
+                    if len(paragraph) >= 200 and ">>>" not in paragraph:
+                        paragraphs[" ".join(paragraph.split())] = None
+    return list(paragraphs)[:N_PROSE]
+
+
+def forget(tok: WordPieceTokenizer) -> WordPieceTokenizer:
+    """The same tokenizer with nothing remembered, as just loaded."""
+    tok._fast.words.clear()
+    tok._fast.chunks.clear()
+    return tok
+
+
+def ids(tok: WordPieceTokenizer, texts: list[str]) -> None:
+    tok(texts, truncation=True, return_attention_mask=False)
+
+
+def tensors(tok: Callable[..., object], texts: list[str]) -> None:
+    for start in range(0, len(texts), BATCH):
+        tok(texts[start : start + BATCH], padding=True, truncation=True, return_tensors="pt")
+
+
+def rust_ids(texts: list[str], threads: bool) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads else "false"
+    [encoding.ids for encoding in RUST_TOKENIZER.encode_batch(texts)]
+
+
+def hf_tensors(texts: list[str]) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    tensors(HF_TOKENIZER, texts)
+
+
+RUST_TOKENIZER = oracle()
+RUST_TOKENIZER.enable_truncation(512)
+HF_TOKENIZER = DistilBertTokenizer(vocab=str(VOCAB), model_max_length=512)
+
+
+def measure(texts: list[str]) -> list[list[str]]:
+    """The table's rows for one set of texts."""
+    cold, warm = (WordPieceTokenizer.from_pretrained("demo") for _ in range(2))
+    sides = {
+        ("ids", RUST): lambda: rust_ids(texts, threads=False),
+        ("ids", "`tokenizers`, all threads"): lambda: rust_ids(texts, threads=True),
+        ("ids", "ours, cold"): lambda: ids(forget(cold), texts),
+        ("ids", "ours, warm"): lambda: ids(warm, texts),
+        ("tensors", HF): lambda: hf_tensors(texts),
+        ("tensors", "ours, cold"): lambda: tensors(forget(cold), texts),
+        ("tensors", "ours, warm"): lambda: tensors(warm, texts),
+    }
+    seconds = interleave(sides, ROUNDS)
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    rows = []
+    for (result, side), taken in seconds.items():
+        base = seconds[result, RUST if result == "ids" else HF]
+        rates = f"{median_rate(len(texts), taken):,.0f}", f"{median_rate(megabytes, taken):.1f}"
+        rows.append([result, side, *rates, ratio(taken, base)])
+    return rows
+
+
+if __name__ == "__main__":
+    rows, notes = [], []
+    for name, texts in (tweets()[:2], ("prose", prose())):
+        rows += [[name, *row] for row in measure(texts)]
+        length = sum(map(len, texts)) / len(texts)
+        notes.append(f"{name}: {len(texts):,} texts of {length:.0f} characters on average")
+    where = environment("tokenizers", "transformers")
+    notes = f"{'; '.join(notes)} (docstrings of {', '.join(PROSE)})"
+    publish("tokenizer", f"{table(HEADER, rows)}\n{NOTE} {notes}. {where}.")
