@@ -1,7 +1,7 @@
 # make demo      set up .venv and fine-tune on the built-in sentences (no Hub, no GPU)
 # make test      set up .venv and run the whole test suite
 # make test-hub  the tests against the official weights and data (needs the Hub)
-# make bench     speed, side by side with tokenizers and transformers
+# make bench     speed, side by side with tokenizers and transformers (ARGS=--save keeps the tables)
 # make parity    the table of differences from transformers
 
 PYTHON ?= python3
@@ -22,7 +22,7 @@ test-hub: $(VENV)/.test
 	HF_HUB_OFFLINE=0 $(PY) -m pytest -m hub
 
 bench: $(VENV)/.test
-	for script in tests/benchmarks/*.py; do $(PY) $$script || exit 1; done
+	for name in tokenizer inference training probe; do $(PY) -m tests.benchmarks.$$name $(ARGS) || exit 1; done
 
 parity: $(VENV)/.test
 	$(PY) -m tests.parity

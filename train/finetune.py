@@ -23,8 +23,9 @@ from train.engine.infer import predict_logits
 from train.engine.loop import Steps, fit
 from train.engine.optim import Update, make_optimizer
 from train.engine.precision import LossScale, Precision, choose_precision
-from train.metrics import measure
+from train.metrics import PREFIX, measure
 from train.options import FinetuneOptions
+from train.report import write_report
 from train.runs import Run
 
 FREE_TO_CHANGE = ("output_dir", "overwrite", "resume", "save_steps")  # when a run is resumed
@@ -170,14 +171,14 @@ def finish(run: Run, job: Job, logits: dict[str, np.ndarray]) -> None:
         "padding_share": padding_share(job.encoded["train"].lengths, job.steps.rows),
     }
     predictions = {}
-    for split, name in (("validation", "eval"), ("test", "test")):
-        if split in logits:
-            rows = job.data[split][:]
-            labels = np.array(rows["label"])
-            metrics |= measure(logits[split], labels, name)
-            predictions[split] = (rows["text"], labels, logits[split])
-            print(f"{split} accuracy {metrics[name + '_accuracy']:.4f}")
+    for split, scores in logits.items():
+        rows, name = job.data[split][:], PREFIX[split]
+        labels = np.array(rows["label"])
+        metrics |= measure(scores, labels, name)
+        predictions[split] = (rows["text"], labels, scores)
+        print(f"{split} accuracy {metrics[name + '_accuracy']:.4f}")
     run.write_metrics(metrics)
     if predictions:
         run.write_predictions(predictions, job.labels)
+    write_report(run.folder)
     print(f"run folder: {run.folder} ({run.seconds:.0f} s)")

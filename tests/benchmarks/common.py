@@ -12,6 +12,25 @@ from pathlib import Path
 RESULTS = Path(__file__).parent / "results"
 
 
+def tweets() -> tuple[str, list[str], list[int]]:
+    """Name, texts and labels: the 16,000 tweets of the emotion set, or the demo sentences where
+    those are missing, repeated to as many."""
+    from tests import EMOTION
+    from train.data import load_data
+    from train.options import DataOptions
+
+    is_there = (EMOTION / "train.txt").exists()
+    data = load_data(DataOptions(dataset=str(EMOTION) if is_there else "demo"))["train"][:]
+    copies = 16_000 // len(data["text"])
+    name = "tweets of the emotion set" if is_there else "demo sentences"
+    return name, list(data["text"]) * copies, list(data["label"]) * copies
+
+
+def ratio(ours: list[float], theirs: list[float]) -> str:
+    """How many times our speed is theirs, from medians: '2.61x'."""
+    return f"{statistics.median(theirs) / statistics.median(ours):.2f}x"
+
+
 def interleave(sides: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
     """Seconds of each side in each round. All sides run once per round, so that a machine that
     slows down for a while slows all of them; one uncounted round warms up."""

@@ -213,7 +213,7 @@ def make_step(
     data: Encoded,
     options: FinetuneOptions,
     precision: Precision,
-    processes: Processes,
+    processes: Processes = ALONE,
 ) -> Callable[[np.ndarray], Tensor]:
     """The function from a step's rows to its (loss, lr, norm): `train_step`, or on one GPU the same
     captured as CUDA graphs."""

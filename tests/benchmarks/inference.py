@@ -1,0 +1,136 @@
+"""Features of many texts: ours, transformers with the usual batches, the tutorial's way.
+
+python -m tests.benchmarks.inference [--save]
+"""
+
+import functools
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, BertModel
+from transformers.utils.logging import set_verbosity_error
+
+from minibert import DistilBertModel
+from minibert.sources import find
+from tests.benchmarks.common import (
+    environment,
+    interleave,
+    median_rate,
+    publish,
+    ratio,
+    table,
+    tweets,
+)
+from tokenizer import WordPieceTokenizer
+from train.engine.batches import Encoded
+from train.engine.infer import extract_features
+from train.engine.precision import Precision, choose_precision
+
+ROUNDS = 5
+BATCH = 64
+
+
+def flops(config, lengths: np.ndarray) -> float:
+    """Multiplications and additions of our matrix products on the real tokens: all positions in
+    all blocks but the last, whose queries, FFN and output are the first token's alone."""
+    d, f, layers = config.dim, config.hidden_dim, config.n_layers
+    tokens, texts, squares = lengths.sum(), len(lengths), (lengths**2).sum()
+    linear = (layers - 1) * tokens * (4 * d * d + 2 * d * f) + tokens * 2 * d * d
+    last = texts * (2 * d * d + 2 * d * f)
+    attention = (layers - 1) * 2 * squares * d + 2 * tokens * d
+    return 2.0 * (linear + last + attention)
+
+
+def matmul_rate(config, precision: Precision) -> float:
+    """Operations per second of the FFN's matrix product at the size of our batches: the ceiling."""
+    x = torch.randn(1_400 if precision.device.type == "cpu" else 65_536, config.dim)
+    w = torch.randn(config.hidden_dim, config.dim)
+    x, w = x.to(precision.device), w.to(precision.device)
+    if precision.name == "bf16":
+        x, w = x.bfloat16(), w.bfloat16()
+
+    def multiply() -> None:
+        for _ in range(20):
+            torch.nn.functional.linear(x, w)
+        synchronize(precision)
+
+    seconds = interleave({"matmul": multiply}, rounds=15)["matmul"]
+    return median_rate(20 * 2.0 * len(x) * w.numel(), seconds)
+
+
+def synchronize(precision: Precision) -> None:
+    if precision.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+@torch.inference_mode()
+def theirs(model, batches: list, precision: Precision) -> np.ndarray:
+    with precision.autocast():
+        parts = [
+            model(**{name: tensor.to(precision.device) for name, tensor in batch.items()})
+            .last_hidden_state[:, 0]
+            .float()
+            .cpu()
+            for batch in batches
+        ]
+    return torch.cat(parts).numpy()
+
+
+def main() -> None:
+    set_verbosity_error()
+    precision = choose_precision()
+    name, texts, _ = tweets()
+    on_gpu = precision.device.type == "cuda"
+    texts = texts if on_gpu else texts[:2_000]
+    ours = DistilBertModel.from_pretrained("demo").to(precision.device)
+    ours.check_inputs = False
+    bert = BertModel.from_pretrained(find("demo"), add_pooling_layer=False).to(precision.device)
+    bert.eval()
+    tokenizer = WordPieceTokenizer.from_pretrained("demo")
+    data = Encoded(tokenizer(texts)["input_ids"], device=precision.device)
+    their_tokenizer = AutoTokenizer.from_pretrained(find("demo"))
+    encode = functools.partial(their_tokenizer, truncation=True, return_tensors="pt")
+    groups = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
+    dynamic = [encode(group, padding=True) for group in groups]
+    longest = 87  # the longest tweet of the whole set, to which the tutorial pads all
+    fixed = [encode(group, padding="max_length", max_length=longest) for group in groups]
+
+    def run_ours() -> np.ndarray:
+        return extract_features(ours, data, precision)
+
+    difference = np.abs(run_ours() - theirs(bert, dynamic, precision)).max()
+    assert difference < (2e-5 if precision.name == "fp32" else 0.1), difference
+    seconds = interleave(
+        {
+            "ours": run_ours,
+            "transformers": lambda: theirs(bert, dynamic, precision),
+            "tutorial": lambda: theirs(bert, fixed, precision),
+        },
+        rounds=ROUNDS,
+    )
+    rows = [
+        [
+            label,
+            f"{median_rate(len(texts), seconds[side]):.0f}",
+            ratio(seconds["ours"], seconds[side]),
+        ]
+        for side, label in (
+            ("ours", "MiniBERT: sorted by length, last block for [CLS] alone"),
+            ("transformers", f"transformers: shuffled batches of {BATCH}, padded to their longest"),
+            ("tutorial", f"transformers: the tutorial's way, all padded to {longest}"),
+        )
+    ]
+    rate = median_rate(flops(ours.config, data.lengths), seconds["ours"])
+    ceiling = matmul_rate(ours.config, precision)
+    publish(
+        "inference",
+        table(["[CLS] features, packaged weights", "texts/s", "ours is"], rows)
+        + f"\n\n{len(texts)} {name}, medians of {ROUNDS} rounds; {precision}. Ours does "
+        f"{rate / 1e9:.0f} of the {ceiling / 1e9:.0f} GFLOP/s measured for one large matrix "
+        f"product ({rate / ceiling:.0%}), on real tokens; largest difference {difference:.1e}.\n"
+        + environment("torch", "transformers"),
+    )
+
+
+if __name__ == "__main__":
+    main()
