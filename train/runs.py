@@ -130,7 +130,8 @@ class Run:
                 )
         rows.sort(key=lambda row: -float(row["loss"]))
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        # All quoted: most readers take a bare carriage return in a text for the end of the row.
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.folder / "predictions.csv", text.getvalue())

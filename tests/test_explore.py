@@ -1,0 +1,112 @@
+"""explore counts what is there, finds what is wrong, and needs no weights for it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import train.explore
+from train.__main__ import main
+
+
+@pytest.fixture
+def explore(tmp_path, tiny_model, monkeypatch, capsys):
+    """explore(flags...) -> (explore.json's tables, what was printed); the model folder holds a
+    vocabulary and no weights. No report is drawn: test_report.py looks at those."""
+    monkeypatch.setattr(train.explore, "write_report", lambda folder: None)
+    model = tmp_path / "vocabulary"
+    model.mkdir()
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        shutil.copy(tiny_model / name, model)
+
+    def command(*flags: str) -> tuple[dict, str]:
+        folder = tmp_path / "run"
+        given = ["explore", "--model", str(model), "--output-dir", str(folder), *flags]
+        assert main(given) == 0
+        tables = json.loads((folder / "explore.json").read_text(encoding="utf-8"))["tables"]
+        return tables, capsys.readouterr().out
+
+    return command
+
+
+def write_csv(path: Path, *rows: tuple[str, str]) -> str:
+    path.write_text("text,label\n" + "".join(f'"{t}",{label}\n' for t, label in rows))
+    return str(path)
+
+
+@pytest.fixture
+def troubled(tmp_path) -> list[str]:
+    """A little data with one of every trouble that the audit knows."""
+    train = write_csv(
+        tmp_path / "train.csv",
+        ("good morning", "joy"),
+        ("good morning", "joy"),  # a repeat
+        ("so it goes", "joy"),
+        ("so it goes", "sadness"),  # a repeat with another label
+        ("\u200b", "joy"),  # a character that the tokenizer drops: nothing left
+        ("one two three four five six seven", "joy"),  # over six tokens
+        ("☃ ☃ snow", "sadness"),  # two words that the vocabulary lacks
+    )
+    test = write_csv(tmp_path / "test.csv", ("good morning", "sadness"), ("good night", "joy"))
+    return ["--train-file", train, "--test-file", test, "--max-length", "6"]
+
+
+def test_the_audit_finds_every_planted_trouble(explore, troubled) -> None:
+    tables, _ = explore(*troubled)
+    train, test = tables["splits"]
+    assert train["texts"] == 7 and test["texts"] == 2
+    assert train["repeated texts"] == 2 and test["repeated texts"] == 0
+    assert train["of them with other labels"] == 1
+    assert train["without a token"] == 1
+    assert train["over 6 tokens"] == 1 and train["longest, tokens"] == 9
+    n_pieces = 2 + 2 + 3 + 3 + 0 + 7 + 3
+    assert train["[UNK] share of tokens"] == pytest.approx(2 / n_pieces)
+    assert tables["shared between splits"] == [
+        {"split": "test", "shares with": "train", "texts": 1}
+    ]
+    assert tables["same text, different labels"] == [
+        {"labels": "joy (train), joy (train), sadness (test)", "text": "good morning"},
+        {"labels": "joy (train), sadness (train)", "text": "so it goes"},
+    ]
+
+
+def test_the_baseline_is_the_training_splits_commonest_label_in_every_split(
+    explore, troubled
+) -> None:
+    train, test = explore(*troubled)[0]["splits"]
+    assert train["majority baseline (joy)"] == pytest.approx(5 / 7)
+    assert test["majority baseline (joy)"] == 1 / 2
+    assert train["largest / smallest class"] == 5 / 2
+
+
+def test_tables_reach_the_terminal_and_lengths_a_file(explore, troubled, tmp_path) -> None:
+    _, printed = explore(*troubled)
+    for title in ("Classes", "Splits", "Longest texts", "Shortest texts"):
+        assert f"\n{title}\n" in printed
+    lines = (tmp_path / "run" / "lengths.csv").read_text().splitlines()
+    assert lines[0] == "split,label_name,words,tokens"
+    assert lines[1] == "train,joy,2,4" and len(lines) == 1 + 9
+
+
+def test_the_emotion_set_is_as_the_tutorial_and_its_audit_know_it(explore, emotion_folder) -> None:
+    tables, _ = explore("--dataset", str(emotion_folder))
+    assert [(row["id"], row["label"], row["train"]) for row in tables["classes"]] == [
+        (0, "sadness", 4666),
+        (1, "joy", 5362),
+        (2, "love", 1304),
+        (3, "anger", 2159),
+        (4, "fear", 1937),
+        (5, "surprise", 572),
+    ]
+    train, validation, _ = tables["splits"]
+    assert validation["majority baseline (joy)"] == 0.352
+    assert (train["repeated texts"], train["of them with other labels"]) == (31, 30)
+    assert train["over 512 tokens"] == 0 and train["longest, tokens"] == 87
+    assert max(row["max"] for row in tables["words per text"]) == 66
+    in_train = {
+        row["split"]: row["texts"]
+        for row in tables["shared between splits"]
+        if row["shares with"] == "train"
+    }
+    assert in_train == {"validation": 5, "test": 11}

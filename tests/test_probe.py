@@ -1,0 +1,206 @@
+"""probe: features of a frozen encoder, a convex classifier on them, and both for every layer."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+import train.features
+import train.probe
+from minibert import DistilBertModel
+from tokenizer import WordPieceTokenizer
+from train.__main__ import main
+from train.engine.batches import Encoded
+from train.engine.infer import POOLINGS, extract_features, extract_layers
+from train.engine.precision import choose_precision
+from train.probe import fit_classifier, flat_map, log_probabilities
+from train.runs import write_text
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def probe(tiny_model, few_sentences, tmp_path, monkeypatch, capsys):
+    """probe(flags..., to="name") -> (exit status, metrics, stdout and stderr). No report is drawn:
+    test_report.py looks at those."""
+    monkeypatch.setattr(train.probe, "write_report", lambda folder: None)
+
+    def command(*flags: str, to: str = "run", model: str = str(tiny_model)):
+        given = ["probe", "--model", model, "--dataset", str(few_sentences), "--device", "cpu"]
+        status = main([*given, "--output-dir", str(tmp_path / to), *flags])
+        path = tmp_path / to / "metrics.json"
+        said = capsys.readouterr()
+        return status, json.loads(path.read_text()) if path.exists() else {}, said.out + said.err
+
+    return command
+
+
+@pytest.fixture
+def no_forward_pass(monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError("features were computed, though they are in the file")
+
+    monkeypatch.setattr(train.features, "extract_features", fail)
+    monkeypatch.setattr(train.features, "extract_layers", fail)
+
+
+def blobs(n_texts: int, n_classes: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Overlapping clouds on axes of very different scale, as hidden states are."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(n_classes, size=n_texts)
+    centres = np.random.default_rng(99).normal(size=(n_classes, dim))
+    points = centres[labels] + 2 * random.normal(size=(n_texts, dim))
+    return (points * np.geomspace(0.01, 10, dim)).astype(np.float32), labels
+
+
+def test_every_split_has_its_baseline_accuracy_and_both_f1(probe) -> None:
+    status, metrics, said = probe()
+    assert status == 0 and metrics["converged"] is True and "converged after" in said
+    for split in ("train", "eval", "test"):
+        names = {f"{split}_{name}" for name in ("baseline", "accuracy", "f1", "macro_f1", "loss")}
+        assert names <= metrics.keys()
+
+
+def test_the_pooled_vectors_are_the_hidden_states_of_each_layer(tiny_model) -> None:
+    model = DistilBertModel.from_pretrained(tiny_model)
+    tokenizer = WordPieceTokenizer.from_pretrained(tiny_model)
+    texts = ["a much longer text than the others are", "short", "one of four words"]
+    data = Encoded(tokenizer(texts)["input_ids"])
+    precision = choose_precision("cpu", "fp32")
+    layers = extract_layers(model, data, precision)
+    assert layers.shape == (3, 3, len(POOLINGS), 16)
+    for row, text in enumerate(texts):
+        ids = torch.tensor(tokenizer([text])["input_ids"])
+        with torch.inference_mode():
+            states = model(ids, output_hidden_states=True).hidden_states
+        for layer, hidden in enumerate(states):
+            np.testing.assert_allclose(layers[row, layer, 0], hidden[0, 0], atol=1e-5)
+            np.testing.assert_allclose(layers[row, layer, 1], hidden[0].mean(dim=0), atol=1e-5)
+    for place, pooling in enumerate(POOLINGS):
+        last = extract_features(model, data, precision, pooling)
+        np.testing.assert_allclose(last, layers[:, -1, place], atol=1e-5)
+
+
+def test_all_layers_are_probed_in_both_poolings_and_agree_with_the_last_one_alone(probe) -> None:
+    _, metrics, _ = probe("--layers", "all", "--pooling", "mean")
+    _, last, _ = probe("--pooling", "mean", to="last")
+    assert [(r["layer"], r["pooling"]) for r in metrics["layers"]] == [
+        (layer, pooling) for layer in range(3) for pooling in ("cls", "mean")
+    ]
+    assert metrics["layers"][-1]["eval_accuracy"] == last["eval_accuracy"]
+    assert metrics["eval_accuracy"] == last["eval_accuracy"]
+
+
+def test_the_first_token_knows_nothing_before_the_first_layer(probe) -> None:
+    """[CLS] at place 0 is the same vector in every text, until attention mixes the others in."""
+    _, metrics, _ = probe("--layers", "all")
+    assert metrics["layers"][0]["train_accuracy"] == metrics["train_baseline"]
+
+
+@pytest.mark.parametrize("layers", ["last", "all"])
+def test_features_are_kept_and_taken_again(probe, tmp_path, layers, request) -> None:
+    file = str(tmp_path / "kept" / "features.safetensors")
+    _, computed, said = probe("--features", file, "--layers", layers)
+    assert "features kept in" in said
+    request.getfixturevalue("no_forward_pass")
+    status, reused, said = probe("--features", file, "--layers", layers, to="again")
+    assert status == 0 and "features from" in said
+    computed.pop("map"), reused.pop("map")
+    assert reused == computed
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--pooling", "mean"], "pooling"),
+        (["--layers", "all"], "layers, pooling"),
+        (["--max-length", "5"], "train texts, validation texts, test texts"),
+        (["--precision", "bf16"], "precision"),
+    ],
+    ids=["pooling", "layers", "texts", "precision"],
+)
+def test_features_of_something_else_are_refused_by_name(probe, tmp_path, flags, named) -> None:
+    file = str(tmp_path / "features.safetensors")
+    probe("--features", file)
+    status, _, said = probe("--features", file, *flags, to="other")
+    assert status == 2 and f"made with another {named};" in said
+
+
+def test_features_of_another_model_are_refused(probe, tmp_path, tiny_classifier) -> None:
+    file = str(tmp_path / "features.safetensors")
+    probe("--features", file)
+    status, _, said = probe("--features", file, to="other", model=str(tiny_classifier))
+    assert status == 2 and "made with another model;" in said
+
+
+def test_a_file_that_holds_no_features_is_named(probe, tmp_path) -> None:
+    file = tmp_path / "features.safetensors"
+    write_text(file, "not a tensor in here")
+    status, _, said = probe("--features", str(file))
+    assert status == 2 and f"--features {file} cannot be read" in said
+
+
+def test_the_classifier_is_as_good_as_the_fully_converged_one() -> None:
+    features, labels = blobs(2_000, 6, 32)
+    test_features, test_labels = blobs(2_000, 6, 32, seed=1)
+    classifier, iterations, converged = fit_classifier(features, labels)
+    assert converged and iterations < train.probe.MAX_ITERATIONS
+    scaler = StandardScaler().fit(features.astype(np.float64))
+    exact = LogisticRegression(max_iter=100_000, tol=1e-10).fit(scaler.transform(features), labels)
+    expected = exact.score(scaler.transform(test_features), test_labels)
+    assert 0.3 < expected < 0.95
+    assert classifier.score(test_features, test_labels) == pytest.approx(expected, abs=0.003)
+
+
+def test_a_fit_that_is_cut_short_is_said_not_to_have_converged(probe, monkeypatch) -> None:
+    monkeypatch.setattr(train.probe, "MAX_ITERATIONS", 2)
+    _, metrics, said = probe()
+    assert metrics["converged"] is False and "did NOT converge after 2 iterations" in said
+
+
+def test_a_label_that_training_never_saw_gets_no_probability_but_a_finite_loss() -> None:
+    features, labels = blobs(200, 2, 4)
+    classifier, _, _ = fit_classifier(features, 2 * labels)  # labels 0 and 2 of three
+    scores = log_probabilities(classifier, features, 3)
+    assert (scores.argmax(axis=1) != 1).all() and np.isfinite(scores).all()
+    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, rtol=1e-6)
+
+
+def test_without_umap_the_map_is_made_by_pca_and_says_so(monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)  # as if it were not installed
+    features, _ = blobs(100, 3, 8)
+    points, method = flat_map(features, umap=True, seed=0)
+    assert points.shape == (100, 2) and method.startswith("PCA, ")
+    assert "pip install umap-learn" in capsys.readouterr().out
+
+
+def test_umap_is_called_as_in_the_tutorial(monkeypatch) -> None:
+    """A stand-in, for the real one brings 200 MB: cosine distances of features in [0, 1]."""
+    seen = {}
+
+    class Umap:
+        def __init__(self, **options):
+            seen.update(options)
+
+        def fit(self, features):
+            seen["range"] = (features.min(), features.max())
+            self.embedding_ = features[:, :2]
+            return self
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Umap))
+    features, _ = blobs(100, 3, 8)
+    points, method = flat_map(features, umap=True, seed=7)
+    assert points.shape == (100, 2) and method == "UMAP, cosine distance"
+    assert seen["n_components"] == 2 and seen["metric"] == "cosine" and seen["random_state"] == 7
+    assert seen["range"] == pytest.approx((0, 1), abs=1e-6)
+
+
+def test_probing_needs_a_training_split(tiny_model, few_sentences, tmp_path, capsys) -> None:
+    given = ["probe", "--model", str(tiny_model), "--test-file", str(few_sentences / "test.csv")]
+    assert main([*given, "--output-dir", str(tmp_path / "run")]) == 2
+    assert "--train-file" in capsys.readouterr().err
