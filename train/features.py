@@ -31,7 +31,7 @@ def get_features(
     Raises ValueError where the file holds features of something else."""
     path = Path(options.features) if options.features else None
     if path is not None and path.exists():
-        features = read_features(path, identity(model, encoded, options, precision))
+        features = read_features(path, list(encoded), identity(model, encoded, options, precision))
         print(f"features from {path}")
         return features
     if options.layers == "all":
@@ -74,8 +74,10 @@ def identity(
     }
 
 
-def read_features(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray]:
-    """{split: features}. Raises ValueError naming what differs from `expected`."""
+def read_features(
+    path: Path, splits: list[str], expected: dict[str, str]
+) -> dict[str, np.ndarray]:
+    """{split: features} in the order of `splits`. Raises ValueError naming what differs from `expected`."""
     try:
         with safe_open(path, "np") as file:
             made_from = file.metadata() or {}
@@ -87,7 +89,7 @@ def read_features(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray]
                     f"--features {path} was made with another {', '.join(different)}; name a file "
                     "that is not there yet, and it will be made"
                 )
-            return {split: file.get_tensor(split) for split in file.keys()}  # noqa: SIM118
+            return {split: file.get_tensor(split) for split in splits}
     except SafetensorError as error:
         raise ValueError(f"--features {path} cannot be read: {error}") from error
 

@@ -123,7 +123,7 @@ COMMANDS: dict[str, type] = {
 DEMO = {
     "model": "demo",
     "dataset": "demo",
-    "epochs": 6,
+    "epochs": 4,
     "batch_size": 16,
     "lr": 2e-4,
 }

@@ -129,12 +129,12 @@ class Run:
                     }
                 )
         rows.sort(key=lambda row: -float(row["loss"]))
-        text = io.StringIO()
+        file = io.StringIO()
         # All quoted: most readers take a bare carriage return in a text for the end of the row.
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n", quoting=csv.QUOTE_ALL)
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writeheader()
         writer.writerows(rows)
-        write_text(self.folder / "predictions.csv", text.getvalue())
+        write_text(self.folder / "predictions.csv", file.getvalue())
 
 
 def write_json(path: Path, value: Any) -> None:

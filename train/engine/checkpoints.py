@@ -11,26 +11,27 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from minibert.checkpoint import PretrainedModel
+from tokenizer import WordPieceTokenizer
 from train.engine.optim import Update
 from train.runs import write_json
 
 KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
 
-class Saves(Protocol):
-    """What models and tokenizers have in common here."""
-
-    def save_pretrained(self, folder: str | Path) -> Any: ...
-
-
 def save_checkpoint(
-    run_folder: Path, step: int, model: Saves, update: Update, tokenizer: Saves, settings: dict
+    run_folder: Path,
+    step: int,
+    model: PretrainedModel,
+    update: Update,
+    tokenizer: WordPieceTokenizer,
+    settings: dict,
 ) -> None:
     """Write checkpoints/step-N beside its place, sync it, rename it; then drop old ones.
 

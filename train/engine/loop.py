@@ -8,7 +8,7 @@ there is the uninterrupted run, bit for bit.
 import math
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import FrameType
 
 import numpy as np
@@ -87,8 +87,11 @@ def train_step(
 @contextmanager
 def averaging(model: nn.Module, last: bool) -> Iterator[None]:
     """Processes exchange gradients once per step, in the last backward pass."""
-    with nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync():
+    if last or not isinstance(model, nn.parallel.DistributedDataParallel):
         yield
+    else:
+        with model.no_sync():
+            yield
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -145,7 +148,7 @@ class Log:
 @contextmanager
 def polite_interrupt() -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C is only noted (the step is finished and saved), the second interrupts."""
-    caught = []
+    caught: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         if caught:

@@ -16,7 +16,8 @@ def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.op
     """Fused AdamW with transformers' groups: matrices (embeddings too) decay, biases and
     layer norms do not; betas (0.9, 0.999), eps 1e-8."""
     norms = {id(p) for m in model.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()}
-    decay, rest = [], []
+    decay: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         is_exempt = name.endswith("bias") or id(parameter) in norms
         (rest if is_exempt else decay).append(parameter)
@@ -58,8 +59,9 @@ class Update:
         grads = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads).float() / self.scale.value
         overflow = (~torch.isfinite(norm)).float()
-        self.optimizer.grad_scale = self.scale.value * (norm / MAX_GRAD_NORM).clamp(min=1.0)
-        self.optimizer.found_inf = overflow
+        # 1e-6 as in torch's clip_grad_norm_.
+        divisor = self.scale.value * ((norm + 1e-6) / MAX_GRAD_NORM).clamp(min=1.0)
+        vars(self.optimizer).update(grad_scale=divisor, found_inf=overflow)
         self.rate.copy_(self.base_rate * (1 - self.done / self.total_steps).clamp(min=0.0))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
