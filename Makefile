@@ -16,7 +16,7 @@ demo: $(VENV)/.demo
 	$(PY) -m train predict --model runs/demo/final "i cant believe how lucky i feel today"
 
 test: lint
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
 
 test-hub: $(VENV)/.test
 	HF_HUB_OFFLINE=0 $(PY) -m pytest -m hub
