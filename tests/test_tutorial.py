@@ -1,0 +1,285 @@
+"""The tutorial, cell by cell and in its order, with our names: what it prints comes out here too.
+
+What needs the official weights or the Hub carries the marker `hub`.
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from datasets import DatasetDict, load_dataset
+from sklearn.dummy import DummyClassifier
+from sklearn.metrics import confusion_matrix
+
+from minibert import DistilBertForSequenceClassification, DistilBertModel
+from tokenizer import WordPieceTokenizer
+from tokenizer.schemes import characters, number, one_hot, words
+from train.__main__ import main
+from train.data import EMOTION_LABELS, encode, load_data
+from train.engine.infer import extract_features
+from train.engine.precision import choose_precision
+from train.explore import to_frame
+from train.options import DataOptions
+
+OFFICIAL = "distilbert-base-uncased"
+TEXT = "Tokenizing text is a core task of NLP."
+FIRST_FIVE = [
+    "i didnt feel humiliated",
+    "i can go from feeling so hopeless to so damned hopeful just from being around someone who "
+    "cares and is awake",
+    "im grabbing a minute to post i feel greedy wrong",
+    "i am ever feeling nostalgic about the fireplace i will know that it is still on the property",
+    "i am feeling grouchy",
+]
+
+
+@pytest.fixture(scope="module")
+def emotions(emotion_folder) -> DatasetDict:
+    return load_data(DataOptions(dataset=str(emotion_folder)))
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> WordPieceTokenizer:
+    """The packaged vocabulary: it is the official one."""
+    return WordPieceTokenizer.from_pretrained("demo")
+
+
+@pytest.fixture(scope="module")
+def df(emotions, tokenizer) -> pd.DataFrame:
+    """`emotions.set_format(type="pandas")` and `df["label_name"]`."""
+    return to_frame(DatasetDict(train=emotions["train"]), tokenizer)
+
+
+# --- Dataset
+
+
+def test_the_data_set_has_three_splits_of_texts_and_labels(emotions) -> None:
+    assert {split: rows.num_rows for split, rows in emotions.items()} == {
+        "train": 16_000,
+        "validation": 2_000,
+        "test": 2_000,
+    }
+    train_ds = emotions["train"]
+    assert len(train_ds) == 16_000 and train_ds.column_names == ["text", "label"]
+    assert train_ds[0] == {"text": "i didnt feel humiliated", "label": 0}
+    assert train_ds.features["text"].dtype in ("string", "large_string")
+    assert train_ds.features["label"].names == EMOTION_LABELS
+    assert train_ds[:5] == {"text": FIRST_FIVE, "label": [0, 0, 3, 2, 3]}
+
+
+def test_a_local_file_is_lines_of_text_and_label(emotion_folder, emotions) -> None:
+    with open(emotion_folder / "train.txt", encoding="utf-8") as file:
+        assert file.readline() == "i didnt feel humiliated;sadness\n"
+    local = load_data(DataOptions(train_file=str(emotion_folder / "train.txt")))
+    assert local["train"][:] == emotions["train"][:]
+
+
+def test_the_first_five_rows_of_the_data_frame_have_their_label_names(df, emotions) -> None:
+    head = df.head()
+    assert list(head["text"]) == FIRST_FIVE and list(head["label"]) == [0, 0, 3, 2, 3]
+    assert list(head["label_name"]) == ["sadness", "sadness", "anger", "love", "anger"]
+    assert emotions["train"].features["label"].str2int("sadness") == 0
+
+
+def test_joy_and_sadness_are_ten_times_as_many_as_surprise(df) -> None:
+    counts = df["label_name"].value_counts(ascending=True)
+    assert dict(counts) == {
+        "surprise": 572,
+        "love": 1304,
+        "fear": 1937,
+        "anger": 2159,
+        "sadness": 4666,
+        "joy": 5362,
+    }
+
+
+def test_most_tweets_have_about_fifteen_words_and_none_nears_the_models_limit(df) -> None:
+    assert df.groupby("label_name")["words"].median().between(15, 20).all()
+    assert df["tokens"].max() == 87 and df["tokens"].max() < 512
+
+
+# --- From text to tokens
+
+
+def test_characters_as_tokens() -> None:
+    tokenized_text = characters(TEXT)
+    token2idx = number(tokenized_text)
+    assert token2idx == {token: place for place, token in enumerate(" .LNPTacefgiknorstxz")}
+    input_ids = [token2idx[token] for token in tokenized_text]
+    assert input_ids == (
+        [5, 14, 12, 8, 13, 11, 19, 11, 13, 10, 0, 17, 8, 18, 17, 0, 11, 16, 0]
+        + [6, 0, 7, 14, 15, 8, 0, 17, 6, 16, 12, 0, 14, 9, 0, 3, 2, 4, 1]
+    )
+    one_hot_encodings = one_hot(tokenized_text)
+    assert one_hot_encodings.shape == (38, 20)
+    assert tokenized_text[0] == "T" and one_hot_encodings[0].tolist() == [0] * 5 + [1] + [0] * 14
+
+
+def test_words_as_tokens() -> None:
+    assert words(TEXT) == ["Tokenizing", "text", "is", "a", "core", "task", "of", "NLP."]
+
+
+def test_word_pieces_of_the_sentence(tokenizer) -> None:
+    encoded_text = tokenizer(TEXT)
+    assert encoded_text == {
+        "input_ids": (
+            [101, 19204, 6026, 3793, 2003, 1037, 4563, 4708, 1997, 17953, 2361, 1012, 102]
+        ),
+        "attention_mask": [1] * 13,
+    }
+    tokens = tokenizer.convert_ids_to_tokens(encoded_text["input_ids"])
+    assert tokens == (
+        ["[CLS]", "token", "##izing", "text", "is", "a", "core", "task", "of", "nl", "##p", "."]
+        + ["[SEP]"]
+    )
+    joined = tokenizer.convert_tokens_to_string(tokens)
+    assert joined == "[CLS] tokenizing text is a core task of nlp. [SEP]"
+
+
+def test_what_the_tokenizer_says_of_itself(tokenizer) -> None:
+    assert tokenizer.vocab_size == 30_522
+    assert tokenizer.model_max_length == 512
+    assert tokenizer.model_input_names == ["input_ids", "attention_mask"]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert tokenizer.convert_tokens_to_ids(special) == [0, 100, 101, 102, 103]
+
+
+def test_the_first_two_tweets_are_padded_to_the_longer(tokenizer, emotions) -> None:
+    batch = tokenizer(emotions["train"][:2]["text"], padding=True, truncation=True)
+    short = [101, 1045, 2134, 2102, 2514, 26608, 102]
+    long = [
+        101,
+        1045,
+        2064,
+        2175,
+        2013,
+        3110,
+        2061,
+        20625,
+        2000,
+        2061,
+        9636,
+        17772,
+        2074,
+        2013,
+        2108,
+    ] + [2105, 2619, 2040, 14977, 1998, 2003, 8300, 102]
+    assert batch["input_ids"] == [short + [0] * 16, long]
+    assert batch["attention_mask"] == [[1] * 7 + [0] * 16, [1] * 23]
+
+
+# --- The transformer as a feature extractor
+
+
+def test_hidden_states_have_a_vector_per_token_and_one_stands_for_the_text(tokenizer) -> None:
+    inputs = tokenizer("this is a test", return_tensors="pt")
+    assert inputs["input_ids"].shape == (1, 6)
+    model = DistilBertModel.from_pretrained("demo")
+    with torch.no_grad():
+        outputs = model(**inputs)
+    assert outputs.last_hidden_state.shape == (1, 6, model.config.dim)
+    assert outputs.last_hidden_state[:, 0].shape == (1, model.config.dim)
+
+
+def test_the_feature_matrix_has_a_row_per_text(emotions, tokenizer) -> None:
+    """A subset, with the packaged weights; the rows are those of single forward passes."""
+    model = DistilBertModel.from_pretrained("demo")
+    some = emotions["train"].select(range(64))
+    encoded = encode(some, tokenizer, model.config, 512)
+    x_train = extract_features(model, encoded, choose_precision("cpu", "fp32"))
+    assert x_train.shape == (64, model.config.dim)
+    with torch.no_grad():
+        alone = model(**tokenizer(some[5]["text"], return_tensors="pt")).last_hidden_state[0, 0]
+    torch.testing.assert_close(torch.from_numpy(x_train[5]), alone, rtol=0, atol=1e-5)
+
+
+def test_always_joy_is_right_in_0352_of_the_cases(emotions) -> None:
+    y_train, y_valid = emotions["train"][:]["label"], emotions["validation"][:]["label"]
+    dummy_clf = DummyClassifier(strategy="most_frequent").fit(y_train, y_train)
+    assert dummy_clf.score(y_valid, y_valid) == 0.352
+
+
+# --- Fine-tuning and error analysis
+
+
+def test_a_short_fine_tuning_goes_through_every_later_cell(
+    tiny_model, few_sentences, tmp_path, capsys
+) -> None:
+    """compute_metrics, training, prediction, confusion matrix, sorting by loss: on a tiny model."""
+    data = ["--dataset", str(few_sentences), "--device", "cpu"]
+    run, evaluation = tmp_path / "run", tmp_path / "evaluation"
+    assert main(["finetune", "--model", str(tiny_model), *data, "--output-dir", str(run)]) == 0
+    assert_names(run / "metrics.json", "eval_loss eval_accuracy eval_f1")
+    capsys.readouterr()
+
+    final = ["--model", str(run / "final"), "--output-dir", str(evaluation)]
+    assert main(["evaluate", *final, *data, "--split", "test"]) == 0
+    assert_names(
+        evaluation / "metrics.json",
+        "test_loss test_accuracy test_f1 test_runtime test_samples_per_second "
+        "test_steps_per_second",
+    )
+    printed = capsys.readouterr().out
+    assert "Highest losses" in printed and "Lowest losses" in printed
+
+    df_test = pd.read_csv(evaluation / "predictions.csv")
+    assert {"text", "label", "predicted_label", "loss"} <= set(df_test.columns)
+    highest = df_test.sort_values("loss", ascending=False).head(10)
+    assert list(highest.index) == list(range(10))
+    shares = confusion_matrix(df_test["label"], df_test["predicted_label"], normalize="true")
+    assert ((shares.sum(axis=1) > 0.999) | (shares.sum(axis=1) == 0)).all()
+
+
+def assert_names(metrics: Path, names: str) -> None:
+    assert set(names.split()) <= json.loads(metrics.read_text()).keys()
+
+
+# --- What the official weights and the Hub's data give
+
+
+@pytest.mark.hub
+def test_the_hub_has_the_same_texts(emotion_folder, emotions) -> None:
+    assert load_data(DataOptions(dataset="emotion"))["train"][:] == emotions["train"][:]
+
+
+@pytest.mark.hub
+def test_the_hidden_states_of_this_is_a_test() -> None:
+    tokenizer = WordPieceTokenizer.from_pretrained(OFFICIAL)
+    model = DistilBertModel.from_pretrained(OFFICIAL)
+    with torch.no_grad():
+        hidden = model(**tokenizer("this is a test", return_tensors="pt")).last_hidden_state
+    printed = [  # the first three and the last three numbers of each token
+        [-0.1565, -0.1862, 0.0528, -0.1188, 0.0662, 0.5470],
+        [-0.3575, -0.6484, -0.0618, -0.3040, 0.3508, 0.5221],
+        [-0.2772, -0.4459, 0.1818, -0.0948, -0.0076, 0.9958],
+        [-0.2841, -0.3917, 0.3753, -0.2151, -0.1173, 1.0526],
+        [0.2661, -0.5094, -0.3180, -0.4203, 0.0144, -0.2149],
+        [0.9441, 0.0112, -0.4714, 0.1439, -0.7288, -0.1619],
+    ]
+    shown = torch.cat([hidden[0, :, :3], hidden[0, :, -3:]], dim=1)
+    torch.testing.assert_close(shown, torch.tensor(printed), rtol=0, atol=1e-3)
+
+
+@pytest.mark.hub
+def test_a_new_head_is_told_apart_from_loaded_weights() -> None:
+    model = DistilBertForSequenceClassification.from_pretrained(OFFICIAL, num_labels=6)
+    assert {name.partition(".")[0] for name in model.fresh} == {"pre_classifier", "classifier"}
+
+
+@pytest.mark.hub
+def test_the_probe_reaches_about_063(tmp_path) -> None:
+    assert main(["probe", "--output-dir", str(tmp_path / "run")]) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["eval_baseline"] == 0.352
+    assert metrics["eval_accuracy"] == pytest.approx(0.633, abs=0.03)
+
+
+@pytest.mark.hub
+def test_fine_tuning_reaches_about_093(tmp_path) -> None:
+    """Two epochs at batch 8: minutes on a GPU, an hour or more on a CPU."""
+    assert main(["finetune", "--output-dir", str(tmp_path / "run")]) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["eval_accuracy"] > 0.92
+    assert metrics["eval_f1"] == pytest.approx(metrics["eval_accuracy"], abs=0.005)
