@@ -83,3 +83,9 @@ def test_a_label_is_doubted_only_where_the_model_is_as_sure_of_another_as_it_usu
         ]
     )
     assert list(doubtful_labels(predictions)["text"]) == ["surer of joy", "sure of joy"]
+
+
+def test_a_model_without_mistakes_doubts_nothing() -> None:
+    right = {"label": ["joy"], "predicted_label": ["joy"]}
+    table = pd.DataFrame(right | {"probability": [0.9], "label_probability": [0.9]})
+    assert len(doubtful_labels(table)) == 0

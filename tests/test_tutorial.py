@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from datasets import DatasetDict, load_dataset
+from datasets import DatasetDict
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import confusion_matrix
 
@@ -108,10 +108,8 @@ def test_characters_as_tokens() -> None:
     token2idx = number(tokenized_text)
     assert token2idx == {token: place for place, token in enumerate(" .LNPTacefgiknorstxz")}
     input_ids = [token2idx[token] for token in tokenized_text]
-    assert input_ids == (
-        [5, 14, 12, 8, 13, 11, 19, 11, 13, 10, 0, 17, 8, 18, 17, 0, 11, 16, 0]
-        + [6, 0, 7, 14, 15, 8, 0, 17, 6, 16, 12, 0, 14, 9, 0, 3, 2, 4, 1]
-    )
+    first = [5, 14, 12, 8, 13, 11, 19, 11, 13, 10, 0, 17, 8, 18, 17, 0, 11, 16, 0]
+    assert input_ids == [*first, 6, 0, 7, 14, 15, 8, 0, 17, 6, 16, 12, 0, 14, 9, 0, 3, 2, 4, 1]
     one_hot_encodings = one_hot(tokenized_text)
     assert one_hot_encodings.shape == (38, 20)
     assert tokenized_text[0] == "T" and one_hot_encodings[0].tolist() == [0] * 5 + [1] + [0] * 14
@@ -130,10 +128,7 @@ def test_word_pieces_of_the_sentence(tokenizer) -> None:
         "attention_mask": [1] * 13,
     }
     tokens = tokenizer.convert_ids_to_tokens(encoded_text["input_ids"])
-    assert tokens == (
-        ["[CLS]", "token", "##izing", "text", "is", "a", "core", "task", "of", "nl", "##p", "."]
-        + ["[SEP]"]
-    )
+    assert " ".join(tokens) == "[CLS] token ##izing text is a core task of nl ##p . [SEP]"
     joined = tokenizer.convert_tokens_to_string(tokens)
     assert joined == "[CLS] tokenizing text is a core task of nlp. [SEP]"
 
@@ -149,23 +144,8 @@ def test_what_the_tokenizer_says_of_itself(tokenizer) -> None:
 def test_the_first_two_tweets_are_padded_to_the_longer(tokenizer, emotions) -> None:
     batch = tokenizer(emotions["train"][:2]["text"], padding=True, truncation=True)
     short = [101, 1045, 2134, 2102, 2514, 26608, 102]
-    long = [
-        101,
-        1045,
-        2064,
-        2175,
-        2013,
-        3110,
-        2061,
-        20625,
-        2000,
-        2061,
-        9636,
-        17772,
-        2074,
-        2013,
-        2108,
-    ] + [2105, 2619, 2040, 14977, 1998, 2003, 8300, 102]
+    long = [101, 1045, 2064, 2175, 2013, 3110, 2061, 20625, 2000, 2061, 9636, 17772, 2074, 2013]
+    long += [2108, 2105, 2619, 2040, 14977, 1998, 2003, 8300, 102]
     assert batch["input_ids"] == [short + [0] * 16, long]
     assert batch["attention_mask"] == [[1] * 7 + [0] * 16, [1] * 23]
 

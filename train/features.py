@@ -75,7 +75,7 @@ def identity(
 
 
 def read_features(path: Path, splits: list[str], expected: dict[str, str]) -> dict[str, np.ndarray]:
-    """{split: features} in the order of `splits`. Raises ValueError naming what differs from `expected`."""
+    """{split: features}. Raises ValueError naming what differs from `expected`."""
     try:
         with safe_open(path, "np") as file:
             made_from = file.metadata() or {}

@@ -71,5 +71,5 @@ def doubtful_labels(predictions: pd.DataFrame) -> pd.DataFrame:
     predictions: the columns of predictions.csv."""
     usual = predictions.groupby("label")["label_probability"].mean()
     wrong = predictions[predictions["label"] != predictions["predicted_label"]]
-    sure = wrong["probability"] >= wrong["predicted_label"].map(usual)
+    sure = wrong["probability"] >= wrong["predicted_label"].map(usual).astype(float)
     return wrong[sure].sort_values("label_probability", kind="stable")

@@ -155,7 +155,7 @@ def losses(steps: pd.DataFrame, evaluations: pd.DataFrame) -> Figure:
         )
     axes.set(title="Loss", xlabel="optimiser step", ylabel="cross entropy, nats")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper right")
     return figure
 
 
@@ -177,7 +177,7 @@ def evaluations(records: pd.DataFrame) -> Figure:
         axes.plot(records["epoch"], records[f"eval_{name}"], style, color=line_colour, label=title)
     axes.set(title="Validation, epoch by epoch", xlabel="epoch")
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right")
     return figure
 
 
@@ -197,7 +197,7 @@ def layers(records: pd.DataFrame, metrics: dict) -> Figure:
     axes.set(title=f"Probe by layer, {split} split", xlabel="layer (0: embeddings)")
     axes.set_ylabel("accuracy")
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.1))
     return figure
 
 
