@@ -1,6 +1,7 @@
 """From rows of ids to what a call returns: cut, framed with special tokens, padded, stacked."""
 
 import math
+import struct
 from array import array
 from itertools import chain
 from typing import Any
@@ -91,7 +92,7 @@ def _tensor(rows: Rows, filler: Any, length: int, side: str, kind: str) -> Any:
     memory = array("q", [filler]) * (len(rows) * width)
     for i, row in enumerate(rows):
         start = i * width + (width - len(row) if side == "left" else 0)
-        memory[start : start + len(row)] = array("q", row)
+        struct.pack_into(f"{len(row)}q", memory, start * memory.itemsize, *row)
     if kind == "np":
         import numpy
 

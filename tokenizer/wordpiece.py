@@ -15,15 +15,14 @@ def wordpiece(word: str, vocab: Container[str], longest: int = MAX_CHARS) -> lis
     """
     if len(word) > MAX_CHARS:
         return None
-    pieces = []
-    start, prefix = 0, ""
+    pieces, start, prefix = [], 0, ""
     while start < len(word):
-        for end in range(min(len(word), start + longest), start, -1):
-            piece = prefix + word[start:end]
-            if piece in vocab:
-                break
-        else:  # no piece fits here: the whole word is unknown, not only its tail
-            return None
+        piece = prefix + word[start : start + longest]
+        while piece not in vocab:
+            piece = piece[:-1]
+            if piece == prefix:  # nothing fits: the whole word is unknown, not only its tail
+                return None
         pieces.append(piece)
-        start, prefix = end, "##"
+        start += len(piece) - len(prefix)
+        prefix = "##"
     return pieces
