@@ -1,7 +1,7 @@
 # make demo      set up .venv and fine-tune on the built-in sentences (no Hub, no GPU)
 # make test      set up .venv and run the whole test suite
 # make test-hub  the tests against the official weights and data (needs the Hub)
-# make bench     speed, side by side with tokenizers and transformers (ARGS=--save keeps the tables)
+# make bench     speed beside tokenizers and transformers, and results (ARGS=--save keeps the tables)
 # make parity    the table of differences from transformers
 
 PYTHON ?= python3
@@ -22,7 +22,7 @@ test-hub: $(VENV)/.test
 	HF_HUB_OFFLINE=0 $(PY) -m pytest -m hub
 
 bench: $(VENV)/.test
-	for name in tokenizer inference training probe; do $(PY) -m tests.benchmarks.$$name $(ARGS) || exit 1; done
+	for name in tokenizer inference training probe emotion; do $(PY) -m tests.benchmarks.$$name $(ARGS) || exit 1; done
 
 parity: $(VENV)/.test
 	$(PY) -m tests.parity
@@ -35,10 +35,13 @@ lint: $(VENV)/.test
 clean:
 	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
+EXTRAS_demo := demo,plots
+EXTRAS_test := test
+
 # A stamp per set of packages: the second call finds it and starts at once.
 $(VENV)/.demo $(VENV)/.test: $(VENV)/.%: pyproject.toml constraints.txt | $(PY)
 	@echo "Installing into $(VENV) (a few minutes the first time) ..."
-	$(PIP) -e ".[$*]"
+	$(PIP) -e ".[$(EXTRAS_$*)]"
 	@touch $@
 
 $(PY):
