@@ -92,7 +92,7 @@ def test_a_step_is_the_same_texts_however_it_is_cut(batch_size, grad_accum, worl
     rows = np.arange(100, 100 + n_rows)
     weight = dict.fromkeys(rows.tolist(), 0.0)
     for rank in range(world):
-        parts = micro_batches(rows, batch_size, grad_accum, Processes(rank, world))
+        parts = micro_batches(rows, grad_accum, Processes(rank, world))
         assert all(len(part) <= batch_size for part, _ in parts)
         for part, share in parts:
             for row in part.tolist():

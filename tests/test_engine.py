@@ -38,7 +38,7 @@ def make_update(model, total_steps=50, lr=1e-3, precision=FP32, **scale) -> Upda
 
 
 def run_step(model, update, data, rows, batch_size, grad_accum=1, precision=FP32) -> torch.Tensor:
-    micro = micro_batches(rows, batch_size, grad_accum)
+    micro = micro_batches(rows, grad_accum)
     return train_step(
         model, update, [(*data.batch(part), weight) for part, weight in micro], precision
     )

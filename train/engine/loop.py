@@ -47,7 +47,7 @@ class Steps:
 
 
 def micro_batches(
-    rows: np.ndarray, batch_size: int, grad_accum: int, processes: Processes = ALONE
+    rows: np.ndarray, grad_accum: int, processes: Processes = ALONE
 ) -> list[tuple[np.ndarray, float]]:
     """This process's forward passes of one step: (rows, weight).
 
@@ -55,11 +55,7 @@ def micro_batches(
     the step's N texts weighs n / N, a short last step included. Averaging gradients over the
     processes divides by their number, so the weights here are that much larger.
     """
-    whole = batch_size * grad_accum * processes.world
-    if len(rows) == whole:
-        chunks = np.split(rows, grad_accum * processes.world)
-    else:  # the short last step: equal shares
-        chunks = np.array_split(rows, grad_accum * processes.world)
+    chunks = np.array_split(rows, grad_accum * processes.world)  # also of a short last step
     mine = [chunk for chunk in chunks[processes.rank :: processes.world] if len(chunk)]
     if not mine:  # fewer texts than processes: take part in the averaging with nothing
         return [(rows[:1], 0.0)]
@@ -223,7 +219,7 @@ def make_step(
     wrapped = processes.wrap(model)
 
     def step(rows: np.ndarray) -> Tensor:
-        micro = micro_batches(rows, options.batch_size, options.grad_accum, processes)
+        micro = micro_batches(rows, options.grad_accum, processes)
         batches = [(*data.batch(part), weight) for part, weight in micro]
         return train_step(wrapped, update, batches, precision)
 
