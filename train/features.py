@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minibert import DistilBertModel
+from minibert.checkpoint import write_whole
 from train.engine.batches import Encoded
 from train.engine.distributed import Processes
 from train.engine.infer import extract_features, extract_layers
@@ -95,9 +96,4 @@ def read_features(path: Path, splits: list[str], expected: dict[str, str]) -> di
 def write_features(path: Path, features: dict[str, np.ndarray], made_from: dict[str, str]) -> None:
     """The whole file or none: written beside its place and renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        save_file(features, beside, made_from)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, lambda beside: save_file(features, beside, made_from))

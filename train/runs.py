@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from minibert.checkpoint import write_whole
 from train.metrics import example_losses, softmax
 from train.options import RunOptions, command_line
 
@@ -143,15 +144,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """The whole file or the old one: written beside its place, synced, renamed."""
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        with open(beside, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8", newline=""))
 
 
 def environment() -> dict[str, str | None]:
