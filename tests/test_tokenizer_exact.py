@@ -17,7 +17,8 @@ from tokenizer import WordPieceTokenizer, normalize
 
 BLOCK = 4096
 N_RANDOM = 200_000
-EMOJI = ["👍🏽", "👨‍👩‍👧", "🇩🇪", "❤️", "🏴\U000e0067\U000e0062\U000e007f", "☃"]
+WALES = "".join(map(chr, (0x1F3F4, 0xE0067, 0xE0062, 0xE0077, 0xE006C, 0xE0073, 0xE007F)))
+EMOJI = ["👍🏽", "👨\u200d👩\u200d👧", "🇩🇪", "❤️", WALES, "☃"]
 
 
 def blocks() -> Iterator[str]:
@@ -37,16 +38,7 @@ def random_text(rng: random.Random) -> str:
         lambda: chr(rng.choice([*range(0xA0), 0xAD, 0x85, 0x200B, 0xFEFF, 0xFFFD, 0xE000, 0x2028])),
         lambda: "".join(chr(rng.randrange(0xAC00, 0xD7A4)) for _ in range(rng.randint(1, 35))),
         lambda: "".join(chr(rng.randrange(0x4E00, 0xA000)) for _ in range(rng.randint(1, 3))),
-        lambda: rng.choice(
-            [
-                "👍🏽",
-                "👨\u200d👩\u200d👧",
-                "🇩🇪",
-                "❤️",
-                "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
-                "☃",
-            ]
-        ),
+        lambda: rng.choice(EMOJI),
         lambda: rng.choice([*SPECIAL, "[sep]", "[", "]", "[MAS", "##ing", "[[CLS]]"]),
         lambda: rng.choice("ae\u0301") * rng.randint(99, 101),
         lambda: chr(rng.choice([rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)])),
@@ -84,11 +76,10 @@ def test_words_of_every_code_point_equal_the_oracles():
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_ids_of_random_strings_equal_the_oracles(random_texts, options):
-    texts = random_texts if not options else random_texts[: N_RANDOM // 10]
     ours = WordPieceTokenizer.from_vocab(VOCAB, **options)
-    actual = ours(texts, return_attention_mask=False)["input_ids"]
-    expected = [encoding.ids for encoding in oracle(**options).encode_batch_fast(texts)]
-    assert [t for t, a, e in zip(texts, actual, expected) if a != e] == []
+    actual = ours(random_texts, return_attention_mask=False)["input_ids"]
+    expected = [encoding.ids for encoding in oracle(**options).encode_batch_fast(random_texts)]
+    assert [t for t, a, e in zip(random_texts, actual, expected) if a != e] == []
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

@@ -1,13 +1,12 @@
 """From rows of ids to what a call returns: cut, framed with special tokens, padded, stacked."""
 
-import math
-import struct
-from array import array
 from itertools import chain
 from typing import Any
 
 Rows = list[list[Any]]
-Feature = tuple[Rows, Any]  # rows of one kind (ids, masks, ...), and what fills the shorter ones up
+# Rows of one kind (ids, masks, ...), or a number that stands at every token; and what fills the
+# shorter rows up.
+Feature = tuple[Rows | int, Any]
 
 
 class Encoding(dict[str, Any]):
@@ -57,11 +56,13 @@ def special_mask(rows: Rows, tails: list[int], n: int) -> Rows:
 
 
 def to_lists(
-    features: dict[str, Feature], length: int | None, side: str, is_single: bool
+    features: dict[str, Feature], sizes: list[int], length: int | None, side: str, is_single: bool
 ) -> Encoding:
     """The rows as they are or, where a length is given, padded; longer ones are never cut."""
     encoding = Encoding()
     for name, (rows, filler) in features.items():
+        if isinstance(rows, int):
+            rows = [[rows] * size for size in sizes]
         if length is not None and side == "left":
             rows = [[filler] * (length - len(row)) + row for row in rows]
         elif length is not None:
@@ -70,35 +71,33 @@ def to_lists(
     return encoding
 
 
-def to_tensors(features: dict[str, Feature], length: int | None, side: str, kind: str) -> Encoding:
-    """The rows of a feature one below the other, padded to `length` if one is given."""
-    sizes = [len(row) for row in features["input_ids"][0]]
+def to_tensors(
+    features: dict[str, Feature], sizes: list[int], length: int | None, side: str, kind: str
+) -> Encoding:
+    """int64 arrays ("np") or tensors ("pt"), a row for each text, padded to `length` if given."""
+    import numpy as np  # here, because only those who ask for tensors need it
+
     shortest, longest = min(sizes, default=0), max(sizes, default=0)
     if shortest < longest and (length is None or length < longest):
         message = f"texts of {shortest} to {longest} tokens make no tensor"
         raise ValueError(f"{message}: pass padding=True, or a larger max_length or truncation=True")
-    length = max(longest, length or 0)
-    return Encoding(
-        {name: _tensor(*feature, length, side, kind) for name, feature in features.items()}
-    )
+    place = np.arange(max(longest, length or 0))
+    if side == "left":
+        place = place[::-1]
+    is_token = place < np.reshape(sizes, (-1, 1))  # (texts, length); False at padding
 
+    encoding = Encoding()
+    for name, (rows, filler) in features.items():
+        width = np.shape(filler)  # () for numbers, (2,) for offsets
+        array = np.full(is_token.shape + width, filler, dtype=np.int64)
+        if isinstance(rows, int):
+            array[is_token] = rows
+        else:
+            one = np.dtype((np.int64, width))
+            array[is_token] = np.fromiter(chain.from_iterable(rows), one, count=sum(sizes))
+        encoding[name] = array
+        if kind == "pt":
+            import torch
 
-def _tensor(rows: Rows, filler: Any, length: int, side: str, kind: str) -> Any:
-    """An int64 array ("np") or tensor ("pt"), filled row by row."""
-    shape: tuple[int, ...] = (len(rows), length)
-    if isinstance(filler, tuple):  # offsets: two numbers a token
-        rows, filler, shape = [[*chain(*row)] for row in rows], filler[0], (*shape, len(filler))
-    width = math.prod(shape[1:])
-    memory = array("q", [filler]) * (len(rows) * width)
-    for i, row in enumerate(rows):
-        start = i * width + (width - len(row) if side == "left" else 0)
-        struct.pack_into(f"{len(row)}q", memory, start * memory.itemsize, *row)
-    if kind == "np":
-        import numpy
-
-        return numpy.frombuffer(memory, dtype=numpy.int64).reshape(shape)
-    import torch
-
-    if not memory:  # torch.frombuffer refuses an empty buffer
-        return torch.empty(shape, dtype=torch.int64)
-    return torch.frombuffer(memory, dtype=torch.int64).view(shape)
+            encoding[name] = torch.from_numpy(array)
+    return encoding

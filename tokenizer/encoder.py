@@ -177,13 +177,14 @@ class WordPieceTokenizer:
         if return_token_type_ids:
             features["token_type_ids"] = batch.token_types(ids, tails), 0
         if return_attention_mask:
-            features["attention_mask"] = [[1] * len(row) for row in ids], 0
+            features["attention_mask"] = 1, 0
         if return_special_tokens_mask:
             features["special_tokens_mask"] = batch.special_mask(ids, tails, n), 1
         if return_offsets_mapping:
             features["offset_mapping"] = self._offsets(texts, partners, ids, tails, n), (0, 0)
 
-        longest = max(map(len, ids), default=0)
+        sizes = [len(row) for row in ids]
+        longest = max(sizes, default=0)
         if longest > self.model_max_length and not strategy and max_length is None:
             message = f"a text has more than model_max_length={self.model_max_length} tokens"
             warnings.warn(f"{message}: pass truncation=True to cut it", stacklevel=2)
@@ -192,8 +193,8 @@ class WordPieceTokenizer:
             length = limit if fill == "max_length" else longest
             length = math.ceil(length / multiple) * multiple
         if kind:
-            return batch.to_tensors(features, length, side, kind)
-        return batch.to_lists(features, length, side, is_single=isinstance(text, str))
+            return batch.to_tensors(features, sizes, length, side, kind)
+        return batch.to_lists(features, sizes, length, side, is_single=isinstance(text, str))
 
     def _rows(
         self,
@@ -207,13 +208,13 @@ class WordPieceTokenizer:
         start, end = [self.cls_token_id] * n, [self.sep_token_id] * n
         room = arguments.room(limit, n * (2 if partners is None else 3)) if strategy else 0
         if partners is None:  # the common case: no list but the one that is wanted
-            rows = [[*start, *ids, *end] for ids in self._fast.ids(texts)]
-            for row in rows:
-                if strategy and len(row) > limit:
+            rows = self._fast.rows(texts, start, end)
+            if strategy and max(map(len, rows), default=0) > limit:
+                for row in rows:
                     n_kept, _ = batch.lengths_kept(len(row) - 2 * n, 0, room, strategy)
                     row[n + n_kept :] = end
             return rows, [0] * len(rows)
-        pairs = [([*a], [*b]) for a, b in zip(self._fast.ids(texts), self._fast.ids(partners))]
+        pairs = list(zip(self._fast.rows(texts), self._fast.rows(partners)))
         if strategy:
             kept = [batch.lengths_kept(len(a), len(b), room, strategy) for a, b in pairs]
             pairs = [(a[:n_a], b[:n_b]) for (a, b), (n_a, n_b) in zip(pairs, kept)]

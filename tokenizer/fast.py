@@ -4,8 +4,10 @@ Language repeats itself: a chunk of text between two spaces has mostly been seen
 costs one look-up in a dict.
 """
 
+import gc
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 
 from tokenizer.files import SPECIAL_TOKENS
@@ -39,8 +41,20 @@ class Memory(dict[str, Ids]):
         return answer
 
 
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Many new lists make Python look for cycles again and again; lists of numbers have none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 class FastIds:
-    """`ids(texts)` of a vocabulary and of the definition's own `normalize` and `split`."""
+    """`rows(texts)` of a vocabulary and of the definition's own `normalize` and `split`."""
 
     def __init__(
         self,
@@ -57,33 +71,32 @@ class FastIds:
         self.words = Memory(self._ids_of_word, memory_size)
         self.chunks = Memory(self._ids_of_chunk, memory_size)
 
-    def ids(self, texts: Iterable[str]) -> Iterator[Iterable[int]]:
-        """The ids of each text, to be read once."""
+    def rows(
+        self, texts: Iterable[str], before: Iterable[int] = (), after: Iterable[int] = ()
+    ) -> list[list[int]]:
+        """The ids of each text, with the given ones before and after them."""
         recall, flatten = self.chunks.__getitem__, chain.from_iterable
-        for text in texts:
-            if "[" in text:
-                yield self._ids_with_special(text)
-            else:  # a line end parts chunks as a space does; all else is _ids_of_chunk's business
-                yield flatten(map(recall, text.replace("\n", " ").split(" ")))
-
-    def _ids_with_special(self, text: str) -> Iterator[int]:
-        for part in SPECIAL.split(text):
-            if part in SPECIAL_TOKENS:
-                yield self.vocab[part]
-            else:
-                for chunk in part.replace("\n", " ").split(" "):
-                    yield from self.chunks[chunk]
+        with no_garbage_collection():
+            # A line end parts chunks as a space does; all else is _ids_of_chunk's business.
+            return [
+                [*before, *flatten(map(recall, text.replace("\n", " ").split(" "))), *after]
+                for text in texts
+            ]
 
     def _ids_of_chunk(self, chunk: str) -> Ids:
+        if chunk.isalnum() and chunk.isascii():  # one word, the commonest case
+            return self._ids_of_word(chunk.lower() if self.do_lower_case else chunk)
+        if "[" in chunk and SPECIAL.search(chunk):
+            parts = SPECIAL.split(chunk)  # first of all, as in the definition
+            return tuple(chain.from_iterable(map(self._ids_of_part, parts)))
         if chunk.isascii() and chunk.isprintable():
-            if self.do_lower_case:
-                chunk = chunk.lower()
-            if chunk.isalnum():
-                return self._ids_of_word(chunk)
-            words = ASCII_WORD.findall(chunk)
+            words = ASCII_WORD.findall(chunk.lower() if self.do_lower_case else chunk)
         else:
             words = split_words(self.normalize(chunk))
         return tuple(chain.from_iterable(map(self.words.__getitem__, words)))
+
+    def _ids_of_part(self, part: str) -> Ids:
+        return (self.vocab[part],) if part in SPECIAL_TOKENS else self.chunks[part]
 
     def _ids_of_word(self, word: str) -> Ids:
         whole = self.vocab.get(word)  # the longest match, if it is one, comes first
