@@ -63,8 +63,11 @@ def translate_config(found: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
 
 def translate_name(name: str) -> str:
-    """translate_name("bert.encoder.layer.0.output.dense.bias")
-    -> "transformer.layer.0.ffn.lin2.bias"."""
+    """The name of the same tensor in a DistilBERT.
+
+    >>> translate_name("bert.encoder.layer.0.output.dense.bias")
+    'transformer.layer.0.ffn.lin2.bias'
+    """
     name = f".{name.removeprefix('bert.')}."
     for theirs, ours in TENSOR_NAMES.items():
         name = name.replace(f".{theirs}.", f".{ours}.")

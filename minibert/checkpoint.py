@@ -198,10 +198,16 @@ def check_header(header: dict[str, Entry], wanted: dict[str, tuple[int, ...]]) -
 
 
 def in_encoder(name: str) -> bool:
+    """Whether a tensor is the encoder's, which must be complete, and not a head's."""
     return name.startswith(("embeddings.", "transformer."))
 
 
 def listing(names: list[str]) -> str:
+    """The first name, and how many more; a damaged file may lack hundreds.
+
+    >>> listing(["a.weight", "b.weight", "c.weight"])
+    'a.weight and 2 more'
+    """
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 

@@ -24,7 +24,15 @@ LABELS = ("num_labels", "id2label", "label2id")
 
 @dataclass
 class DistilBertConfig:
-    """One model's sizes, rates and labels; the defaults are those of distilbert-base-uncased."""
+    """One model's sizes, rates and labels; the defaults are those of distilbert-base-uncased.
+
+    >>> config = DistilBertConfig(dim=64, n_heads=4, id2label={0: "sad", 1: "glad"})
+    >>> config.head_dim, config.num_labels, config.label2id
+    (16, 2, {'sad': 0, 'glad': 1})
+    >>> DistilBertConfig(dim=64, n_heads=5)
+    Traceback (most recent call last):
+    ValueError: dim 64 cannot be split over n_heads 5
+    """
 
     vocab_size: int = 30522
     max_position_embeddings: int = 512
@@ -50,6 +58,7 @@ class DistilBertConfig:
 
     @property
     def head_dim(self) -> int:
+        """K: the part of the D numbers of a token that one head works on."""
         return self.dim // self.n_heads
 
     @classmethod
@@ -123,6 +132,7 @@ class DistilBertConfig:
 
 
 def check_size(name: str, value: object, most: int) -> None:
+    """Raises ValueError unless the value is a whole number from 1 to most."""
     if type(value) is not int or not 1 <= value <= most:  # a bool is no size either
         raise ValueError(f"{name} must be a whole number from 1 to {most}, not {value!r}")
 

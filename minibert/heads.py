@@ -1,4 +1,8 @@
-"""Two questions put to the encoder: which word is hidden here, and which class is this text?"""
+"""Two questions put to the encoder: which word is hidden here, and which class is this text?
+
+Devlin et al., arXiv 1810.04805, trained BERT by the first and used it for the second. DistilBERT
+has no pooler, so its classifier brings a layer of its own (`pre_classifier`).
+"""
 
 from typing import NamedTuple
 
@@ -13,6 +17,8 @@ from minibert.model import ACTIVATIONS, DistilBertModel, EncoderOutput, layer_no
 
 
 class HeadOutput(NamedTuple):
+    """What a model with a head returns; the last two only where they were asked for."""
+
     loss: Tensor | None  # where labels were given
     logits: Tensor  # (B, S, V) or (B, C)
     hidden_states: tuple[Tensor, ...] | None = None

@@ -53,6 +53,7 @@ def check_labels(labels: Tensor, shape: tuple[int, ...], n_classes: int) -> None
 
 
 def check_integers(name: str, tensor: Tensor) -> None:
+    """Raises TypeError for what is no tensor, ValueError for one of other than whole numbers."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, not {type(tensor).__name__}")
     if tensor.dtype not in INTEGERS:
@@ -60,6 +61,7 @@ def check_integers(name: str, tensor: Tensor) -> None:
 
 
 def check_range(name: str, tensor: Tensor, end: int) -> None:
+    """Raises ValueError naming a value outside 0..end-1."""
     low, high = torch.stack(torch.aminmax(tensor)).tolist()  # the one wait for the GPU
     if low < 0 or high >= end:
         raise ValueError(f"{name} holds {low if low < 0 else high}; it must lie in 0..{end - 1}")

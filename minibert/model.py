@@ -1,5 +1,8 @@
 """The DistilBERT encoder: word and position embeddings, then blocks of attention and feed-forward.
 
+Attention: Vaswani et al., arXiv 1706.03762. BERT: Devlin et al., arXiv 1810.04805. DistilBERT (Sanh
+et al., arXiv 1910.01108) is a BERT of half the blocks, without token types and without a pooler,
+taught to give the answers of a whole one.
 Module names are those of the official checkpoint, so the state dict is the file.
 Shapes: B batch, S sequence, Q queries (S, or fewer where fewer are asked for), D dim, H heads,
 K head_dim, F hidden_dim, V vocabulary, C classes.
@@ -24,13 +27,16 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class EncoderOutput(NamedTuple):
+    """What the encoder returns; the last two only where they were asked for."""
+
     last_hidden_state: Tensor  # (B, S, D)
     hidden_states: tuple[Tensor, ...] | None = None  # n_layers + 1 of (B, S, D), embeddings first
     attentions: tuple[Tensor, ...] | None = None  # n_layers of (B, H, S, S), rows sum to 1
 
 
 def layer_norm(dim: int) -> nn.LayerNorm:
-    return nn.LayerNorm(dim, eps=1e-12)  # what the checkpoint was trained with; torch has 1e-5
+    """With the eps that the checkpoint was trained with; torch's own default is 1e-5."""
+    return nn.LayerNorm(dim, eps=1e-12)
 
 
 class Embeddings(nn.Module):
@@ -65,6 +71,9 @@ def explicit_attention(
 
 
 class MultiHeadSelfAttention(nn.Module):
+    """Every token asks (q), all tokens offer (k), and answer with v in proportion to the fit; each
+    head does so in K dimensions of its own."""
+
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__()
         self.n_heads, self.head_dim = config.n_heads, config.head_dim
@@ -152,6 +161,7 @@ class DistilBertModel(PretrainedModel):
 
     @property
     def blocks(self) -> list[nn.Module]:
+        """The n_layers TransformerBlocks, first to last."""
         return list(self.transformer["layer"].children())
 
     def forward(

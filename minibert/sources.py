@@ -36,6 +36,7 @@ def find(name_or_folder: str | Path) -> Path:
 
 
 def checked(folder: Path, sha256: str) -> Path:
+    """The same folder; ValueError if its weights are not those that were published."""
     file = folder / WEIGHTS
     with file.open("rb") as opened:
         actual = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -64,6 +65,8 @@ def hub_folder(repo: str, revision: str) -> Path:
 
 
 def hub_file(repo: str, filename: str, revision: str) -> Path:
+    """A file of the Hub, from the cache if it is there. Raises OSError saying why it is not to be
+    had."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 

@@ -1,14 +1,14 @@
 """What all tests share: no network unless asked for, and an honest count of what could not run."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 # Read by huggingface_hub and datasets when they are imported, so it is set before anything else.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-# Tiny models gain nothing from a second thread and, where cores are shared, wait for it.
+# A tiny model's two threads would wait for each other, and for whatever else the machine runs,
+# twenty times as long as one of them computes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
@@ -94,16 +94,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.fixturenames.insert(0, "reachable_hub")  # type: ignore[attr-defined]
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """For models of a few numbers: two threads that wait for each other, and for whatever else the
-    machine runs, take twenty times as long as one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

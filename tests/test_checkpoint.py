@@ -22,8 +22,6 @@ from minibert import (
 from minibert.checkpoint import tensor_names
 from tests.parity import TINY, wake_up
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 IDS = torch.tensor([[2, 11, 12, 13, 3], [2, 21, 3, 0, 0]])
 MODELS = (DistilBertModel, DistilBertForMaskedLM, DistilBertForSequenceClassification)
 HEAD = ["pre_classifier.weight", "pre_classifier.bias", "classifier.weight", "classifier.bias"]

@@ -13,8 +13,6 @@ from minibert import DistilBertForMaskedLM, DistilBertForSequenceClassification,
 from minibert.bert import translate_name
 from tests.parity import wake_up
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 IDS = torch.tensor([[2, 11, 12, 13, 3], [2, 21, 3, 0, 0]])
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
 

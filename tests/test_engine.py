@@ -10,9 +10,11 @@ from transformers import get_linear_schedule_with_warmup
 
 from minibert import DistilBertConfig, DistilBertForSequenceClassification
 from train.engine.batches import Encoded
-from train.engine.loop import MAX_SKIPPED, Log, micro_batches, seed_step, train_step
+from train.engine.distributed import ALONE
+from train.engine.loop import MAX_SKIPPED, Log, Steps, fit, micro_batches, seed_step, train_step
 from train.engine.optim import Update, make_optimizer
 from train.engine.precision import LossScale, Precision, choose_precision
+from train.options import FinetuneOptions
 
 CPU = torch.device("cpu")
 FP32 = Precision(CPU, "fp32")
@@ -189,29 +191,55 @@ def test_16_bit_training_keeps_float32_weights_and_learns(precision):
 
 def log_of(precision: str) -> tuple[Log, list[dict]]:
     written: list[dict] = []
-    return Log(0, Precision(CPU, precision), written.extend), written
+    return Log(Precision(CPU, precision), written.extend), written
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_stands_in_the_log():
-    from train.engine.distributed import ALONE
-
     log, written = log_of("fp32")
-    for loss in (0.5, math.nan):
-        log.add(torch.tensor([loss, 1e30, 1.0]))
+    for step, loss in ((1, 0.5), (2, math.nan)):
+        log.add(step, torch.tensor([loss, 1e30, 1.0]))
     with pytest.raises(ArithmeticError, match=r"loss nan.*step 2.*lower --lr"):
         log.flush(make_update(make_model()), ALONE)
     assert math.isnan(written[1]["loss"])
 
 
-def test_fp16_stops_after_many_overflows_in_a_row():
-    from train.engine.distributed import ALONE
+def test_texts_without_a_label_are_left_out_and_a_step_of_them_alone_is_skipped(capsys):
+    labelled = make_data(n=16)
+    data = make_data(n=16)
+    steps = Steps(data.lengths, 8, seed=0)
+    none, some = steps[0], steps[1][:3]
+    for rows in (none, some):
+        data.labels[rows] = -100
+        data.is_labelled[rows] = False
+    model = make_model()
+    update = make_update(model, total_steps=2)
+    written: list[dict] = []
+    fit(
+        model,
+        update,
+        data,
+        steps,
+        FinetuneOptions(batch_size=8),
+        FP32,
+        write_log=written.extend,
+        at_epoch_end=lambda step: "",
+        save=lambda step: None,
+    )
+    assert "step 1 skipped: all its labels are -100" in capsys.readouterr().out
+    assert [record["step"] for record in written] == [2] and float(update.done) == 1
+    twin = make_model()
+    seed_step(42, 1, 0)
+    loss, lr, _ = run_step(twin, make_update(twin, total_steps=2), labelled, steps[1][3:], 8)
+    assert (written[0]["loss"], written[0]["lr"]) == (float(loss), float(lr))
 
+
+def test_fp16_stops_after_many_overflows_in_a_row():
     log, _ = log_of("fp16")
     update = make_update(make_model())
-    log.add(torch.tensor([1.0, 1e-3, math.inf]))
+    log.add(1, torch.tensor([1.0, 1e-3, math.inf]))
     log.flush(update, ALONE)
     update.skipped_in_a_row.fill_(MAX_SKIPPED)
-    log.add(torch.tensor([1.0, 1e-3, math.inf]))
+    log.add(2, torch.tensor([1.0, 1e-3, math.inf]))
     with pytest.raises(ArithmeticError, match=r"overflowed in 30 steps in a row.*bf16"):
         log.flush(update, ALONE)
 

@@ -14,8 +14,6 @@ import train.evaluate
 from train.__main__ import main
 from train.data import EMOTION_LABELS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module", autouse=True)
 def no_report():

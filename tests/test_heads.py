@@ -1,14 +1,11 @@
 """The two heads: what their losses count, and the one table under two names."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
 from minibert import DistilBertForMaskedLM, DistilBertForSequenceClassification
 from tests.parity import TINY, wake_up
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 IDS = torch.tensor([[2, 11, 3], [2, 12, 3]])
 

@@ -15,8 +15,6 @@ from minibert import (
 from minibert.checkpoint import NoInit
 from tests.parity import KINDS, batches, random_config, twins, wake_up
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CONFIG = DistilBertConfig(
     vocab_size=50, max_position_embeddings=16, n_layers=3, n_heads=2, dim=16, hidden_dim=40
 )

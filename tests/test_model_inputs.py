@@ -10,8 +10,6 @@ from minibert import (
 )
 from tests.parity import TINY
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 IDS = torch.tensor([[2, 11, 3], [2, 12, 3]])
 
 

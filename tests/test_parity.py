@@ -23,8 +23,6 @@ from tests.parity import (
     worst,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 FLOAT64, GRADIENTS, FLOAT32 = 1e-10, 1e-9, 2e-5
 
 every_case = pytest.mark.parametrize(

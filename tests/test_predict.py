@@ -12,8 +12,6 @@ from train.data import EMOTION_LABELS
 from train.options import PredictOptions
 from train.predict import format_prediction
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SCORES = {"sadness": 0.1, "joy": 0.7, "love": 0.2}
 
 

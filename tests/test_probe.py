@@ -21,8 +21,6 @@ from train.engine.precision import choose_precision
 from train.probe import fit_classifier, flat_map, log_probabilities
 from train.runs import write_text
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture
 def probe(tiny_model, few_sentences, tmp_path, monkeypatch, capsys):

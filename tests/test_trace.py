@@ -17,8 +17,6 @@ from minibert.sources import demo_folder
 from train.options import TraceOptions
 from train.trace import parameter_rows, run
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TEXT = "the [MASK] of france"
 CONFIG = DistilBertConfig(
     n_layers=2, n_heads=2, dim=8, hidden_dim=16, max_position_embeddings=32, num_labels=3

@@ -63,6 +63,7 @@ def steps(text: str, tok: WordPieceTokenizer) -> str:
 
 
 def main() -> int:
+    """Print the steps of the text on the command line; the exit status, 2 for a user's mistake."""
     parser = argparse.ArgumentParser(prog="python -m tokenizer", description=__doc__)
     parser.add_argument("text")
     parser.add_argument("--model", default="demo", help="folder, Hub name, or demo (the default)")

@@ -16,7 +16,11 @@ TENSORS: Choices = {None: None, "np": "np", "pt": "pt"}
 
 
 def choose(option: str, value: Any, choices: Choices) -> Any:
-    """What an option's value stands for: choose("padding", True, PADDING) -> "longest"."""
+    """What an option's value stands for.
+
+    >>> choose("padding", True, PADDING)
+    'longest'
+    """
     if isinstance(value, str | bool | None) and value in choices:
         return choices[value]
     raise ValueError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}")

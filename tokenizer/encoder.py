@@ -23,6 +23,12 @@ CLOSER |= {" do not": " don't", " 's": "'s", " 've": "'ve", " 're": "'re"}
 class WordPieceTokenizer:
     """DistilBERT's tokenizer: `tok("some text")` gives ids, `tok.decode(ids)` gives text.
 
+    >>> tok = WordPieceTokenizer.from_pretrained("demo")
+    >>> tok("a sentence", "and its partner", return_token_type_ids=True)["token_type_ids"]
+    [0, 0, 0, 0, 1, 1, 1, 1]
+    >>> tok.decode(tok("Tokenizing is fun!").input_ids)
+    '[CLS] tokenizing is fun! [SEP]'
+
     There are two ways from a text to ids. `_pieces` is the definition, rule by rule; FastIds, which
     remembers words, is what a call takes. The tests hold them equal.
     """
@@ -258,7 +264,12 @@ class WordPieceTokenizer:
         return self._tokens[place]
 
     def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
-        """Tokens as readable text: ["play", "##ing", "!"] -> "playing!"."""
+        """Tokens as readable text.
+
+        >>> tok = WordPieceTokenizer.from_pretrained("demo")
+        >>> tok.convert_tokens_to_string(["play", "##ing", ",", "not", "work", "##ing"])
+        'playing, not working'
+        """
         words: list[str] = []
         for token in tokens:
             if words:

@@ -1,4 +1,8 @@
-"""From a word to the pieces that the vocabulary knows."""
+"""From a word to the pieces that the vocabulary knows.
+
+WordPiece: Schuster and Nakajima, "Japanese and Korean voice search", 2012. How a vocabulary is
+learned is not here; how BERT (Devlin et al., arXiv 1810.04805) cuts words with one is.
+"""
 
 from collections.abc import Container
 

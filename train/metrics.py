@@ -9,7 +9,11 @@ PREFIX = {"train": "train", "validation": "eval", "test": "test"}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """(N, C) logits to probabilities, float64."""
+    """(N, C) logits to probabilities, float64.
+
+    >>> softmax(np.array([[0.0, np.log(3.0)]])).tolist()
+    [[0.25, 0.75]]
+    """
     logits = logits.astype(np.float64)
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))  # at most 1: no overflow
     return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minibert.inputs import IGNORED
+
 WINDOW_STEPS = 50  # steps per shuffled window: enough to find equals, few enough to keep chance
 # Tokens per forward pass without gradients. A CPU is fastest where a batch fits its caches; a GPU
 # wants enough work to fill it.
@@ -21,8 +23,8 @@ class Encoded:
     """N texts as one run of token ids: a data set is a few tensors that live on the device.
 
     ids: (T,) int32, all texts end to end; starts: (N,) int64, where each text begins;
-    labels: (N,) int64; lengths: (N,) int64, as a numpy array, so that planning batches reads
-    nothing back from the device.
+    labels: (N,) int64, -100 for none; lengths: (N,) int64, as a numpy array, so that planning
+    batches reads nothing back from the device.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Encoded:
         ends = np.cumsum(self.lengths)
         flat = np.fromiter((i for text in texts for i in text), np.int32, count=self.lengths.sum())
         labels = np.zeros(len(texts), np.int64) if labels is None else np.asarray(labels, np.int64)
+        self.is_labelled = labels != IGNORED  # (N,) bool, in numpy for the same reason as lengths
         self.ids = torch.from_numpy(flat).to(device)
         self.starts = torch.from_numpy(ends - self.lengths).to(device)
         self.sizes = torch.from_numpy(self.lengths).to(device)
@@ -89,7 +92,11 @@ def epoch_steps(lengths: np.ndarray, step_size: int, seed: int, epoch: int) -> l
 
 
 def sorted_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
-    """Row numbers in order of length, cut so that rows x longest stays within the budget."""
+    """Row numbers in order of length, cut so that rows x longest stays within the budget.
+
+    >>> sorted_batches(np.array([9, 2, 3, 2]), token_budget=9)
+    [array([1, 3, 2]), array([0])]
+    """
     order = np.argsort(lengths, kind="stable")
     batches, start = [], 0
     for end in range(1, len(order) + 1):
@@ -101,7 +108,11 @@ def sorted_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
 
 
 def padding_share(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> float:
-    """The part of the computed tokens that is padding, 0 to 1."""
+    """The part of the computed tokens that is padding, 0 to 1.
+
+    >>> padding_share(np.array([3, 6, 6]), [np.array([0, 1]), np.array([2])])  # 3 of 18
+    0.16666666666666663
+    """
     real = sum(int(lengths[rows].sum()) for rows in batches)
     computed = sum(len(rows) * int(lengths[rows].max()) for rows in batches)
     return 1 - real / computed if computed else 0.0

@@ -108,6 +108,7 @@ def check_agreement(saved: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

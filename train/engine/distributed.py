@@ -21,6 +21,7 @@ class Processes(NamedTuple):
 
     @property
     def is_main(self) -> bool:
+        """Whether this is the one that prints and writes."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
@@ -50,6 +51,7 @@ class Processes(NamedTuple):
         return np.concatenate(parts)
 
     def wait(self) -> None:
+        """Until all have come here."""
         if self.world > 1:
             dist.barrier()
 
@@ -77,5 +79,6 @@ def current_processes() -> Processes:
 
 
 def stop_processes() -> None:
+    """Leave the group, if there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from minibert.inputs import IGNORED
 from train.engine.batches import Encoded, epoch_steps
 from train.engine.distributed import ALONE, Processes
 from train.engine.graphs import CapturedStep
@@ -54,6 +55,9 @@ def micro_batches(
     The loss of the step is the mean over all its texts, however it is cut: a forward pass of n of
     the step's N texts weighs n / N, a short last step included. Averaging gradients over the
     processes divides by their number, so the weights here are that much larger.
+
+    >>> micro_batches(np.arange(5), grad_accum=2)
+    [(array([0, 1, 2]), 0.6), (array([3, 4]), 0.4)]
     """
     chunks = np.array_split(rows, grad_accum * processes.world)  # also of a short last step
     mine = [chunk for chunk in chunks[processes.rank :: processes.world] if len(chunk)]
@@ -98,39 +102,40 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 class Log:
     """Collects (loss, lr, norm) on the device and reads them back a block at a time."""
 
-    def __init__(self, first: int, precision: Precision, write: Callable[[list[dict]], None]):
-        self.next, self.precision, self.write = first, precision, write
-        self.block: list[Tensor] = []
+    def __init__(self, precision: Precision, write: Callable[[list[dict]], None]):
+        self.precision, self.write = precision, write
+        self.block: dict[int, Tensor] = {}  # by the number of the step, from 1
 
-    def add(self, values: Tensor) -> None:
-        self.block.append(values)
+    def add(self, step: int, values: Tensor) -> None:
+        """values: (3,) on the device, as `train_step` gives them."""
+        self.block[step] = values
 
-    def flush(self, update: Update, processes: Processes) -> float | None:
-        """Write the block; the mean loss of its steps, None if it is empty.
+    def flush(self, update: Update, processes: Processes) -> str:
+        """Write the block; the mean loss of its steps, in words.
 
         Raises ArithmeticError naming the step where the loss is not finite."""
         if not self.block:
-            return None
-        values = torch.stack(self.block)
+            return ""
+        values = torch.stack([*self.block.values()])
         values[:, 0] = processes.sum(values[:, 0].contiguous()) / processes.world
         values = values.cpu()  # the one wait for the device
         records = [
             {"step": step, "loss": loss, "lr": lr, "grad_norm": norm}
-            for step, (loss, lr, norm) in enumerate(values.tolist(), start=self.next + 1)
+            for step, (loss, lr, norm) in zip(self.block, values.tolist())
         ]
-        self.next += len(self.block)
-        self.block = []
+        self.block = {}
         if processes.is_main:
             self.write(records)
         self.check(records, int(update.skipped_in_a_row))
-        return float(values[:, 0].nanmean())
+        return f"loss {values[:, 0].nanmean():.4f}"
 
     def check(self, records: list[dict], skipped_in_a_row: int) -> None:
+        """Raises ArithmeticError; fp16 may overflow now and then, but not for ever."""
         if self.precision.name == "fp16":
             if skipped_in_a_row >= MAX_SKIPPED:
                 raise ArithmeticError(
                     f"fp16 gradients overflowed in {skipped_in_a_row} steps in a row, up to step "
-                    f"{self.next}; use --precision bf16 or fp32, or a lower --lr"
+                    f"{records[-1]['step']}; use --precision bf16 or fp32, or a lower --lr"
                 )
             return
         for record in records:
@@ -179,7 +184,7 @@ def fit(
     run (KeyboardInterrupt). Raises ArithmeticError where training diverges, nothing saved since.
     """
     run_step = make_step(model, update, data, options, precision, processes)
-    log = Log(first_step, precision, write_log)
+    log = Log(precision, write_log)
     total = update.total_steps
     model.train()
     if first_step and first_step % steps.per_epoch == 0:  # stopped between step and evaluation
@@ -190,14 +195,19 @@ def fit(
     ):
         for step in range(first_step, total):
             seed_step(options.seed, step, processes.rank)
-            log.add(run_step(steps[step]))
-            progress.advance(1)
             done = step + 1
+            rows = steps[step]
+            rows = rows[data.is_labelled[rows]]  # one without a label teaches nothing
+            if len(rows):
+                log.add(done, run_step(rows))
+            else:
+                progress.say(f"step {done} skipped: all its labels are {IGNORED}")
+            progress.advance(1)
             stop = processes.any(interrupted())
             epoch_ends = done % steps.per_epoch == 0 or done == total
             save_due = stop or (options.save_steps and done % options.save_steps == 0)
             if len(log.block) == LOG_BLOCK or epoch_ends or save_due:
-                progress.show(f"loss {log.flush(update, processes):.4f}")
+                progress.show(log.flush(update, processes))
             if save_due and done < total:
                 save(done)
             if stop and done < total:

@@ -91,6 +91,7 @@ class Update:
             self.optimizer.state[parameter] = state
 
     def clocks(self) -> dict[str, Tensor]:
+        """The state that is one number each, () on the device."""
         return {
             "steps_done": self.done,
             "skipped": self.skipped,

@@ -114,7 +114,11 @@ def records(rows: Any) -> Table:
 
 
 def number(value: Any) -> str:
-    """A cell: 0.675 -> 0.6750, 18.413 -> 18.41, 16000 -> 16,000, None -> nothing, text as it is."""
+    """A cell of a table; None is an empty one, text stays as it is.
+
+    >>> [number(value) for value in (0.675, 18.413, 16_000, None, "joy")]
+    ['0.6750', '18.41', '16,000', '', 'joy']
+    """
     if value is None:
         return ""
     if isinstance(value, float):
