@@ -22,7 +22,7 @@ test-hub: $(VENV)/.test
 	HF_HUB_OFFLINE=0 $(PY) -m pytest -m hub
 
 bench: $(VENV)/.test
-	for name in tokenizer inference training probe emotion; do $(PY) -m tests.benchmarks.$$name $(ARGS) || exit 1; done
+	for name in tokenizer inference training probe demo emotion; do $(PY) -m tests.benchmarks.$$name $(ARGS) || exit 1; done
 
 parity: $(VENV)/.test
 	$(PY) -m tests.parity

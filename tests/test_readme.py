@@ -1,28 +1,35 @@
-"""README.md is true: its tables are the scripts' output, its code runs, its flags exist."""
+"""README.md is true: what it shows is what scripts have saved, and what it says to type is run."""
 
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from tests.readme import MARKED, README, with_tables
-from train.options import parse
+from minibert import DistilBertForSequenceClassification
+from tests import ROOT
+from tests.readme import MARKED, README, filled
+from tokenizer import WordPieceTokenizer
+from train.__main__ import main
+from train.data import EMOTION_LABELS
 
 TEXT = README.read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = [
-    line.partition("#")[0].strip()
+    line.partition("  #")[0].strip()
     for language, block in BLOCKS
     if language == "sh"
     for line in block.splitlines()
     if line.strip()
 ]
+STORY = [shlex.split(line)[3:] for line in COMMANDS if line.startswith("python -m train ")]
 
 
-def test_the_tables_are_the_saved_output_of_the_scripts():
-    assert len(MARKED.findall(TEXT)) >= 5
-    assert with_tables(TEXT) == TEXT, "run: python -m tests.readme"
+def test_what_scripts_have_saved_is_what_the_page_shows():
+    assert len(MARKED.findall(TEXT)) >= 10
+    assert filled(TEXT) == TEXT, "run: python -m tests.readme"
 
 
 def test_the_python_blocks_run_and_give_what_their_comments_say():
@@ -39,16 +46,71 @@ def test_the_python_blocks_run_and_give_what_their_comments_say():
                 exec(code, names)
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python -m train ")])
-def test_the_commands_have_only_flags_that_exist(command):
-    name, _ = parse(shlex.split(command)[3:])
-    assert name == shlex.split(command)[3]
+def test_every_command_is_known_to_this_test():
+    assert {line.split()[0] for line in COMMANDS} == {"make", "python"}
+    assert len(STORY) >= 5
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
-def test_the_make_targets_exist(command):
-    makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
-    assert re.search(rf"^{command.split()[1]}:", makefile, re.MULTILINE)
+def test_the_commands_of_make_demo_run(tmp_path, monkeypatch, few_sentences):
+    """Those of the Makefile, on few sentences; the script that saves what they print runs all."""
+    recipe = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True)
+    assert recipe.returncode == 0
+    commands = [shlex.split(line) for line in recipe.stdout.splitlines() if " -m train " in line]
+    assert [words[3] for words in commands] == ["finetune", "predict"]
+    monkeypatch.chdir(tmp_path)
+    for words in commands:
+        few = ["--dataset", str(few_sentences), "--epochs", "1"] if words[3] == "finetune" else []
+        assert main(words[3:] + few) == 0
+
+
+def test_the_commands_of_the_story_run_on_few_sentences(
+    tmp_path, monkeypatch, few_sentences, tiny_model
+):
+    """As they are typed, but for the model and the data, which would come from the Hub."""
+    monkeypatch.chdir(tmp_path)
+    for command in STORY:
+        given = [] if "--model" in command else ["--model", str(tiny_model)]
+        if command[0] != "predict":
+            given += ["--dataset", str(few_sentences)]
+        assert main(command + given) == 0
+
+
+@pytest.mark.hub
+@pytest.mark.gpu
+def test_the_commands_of_the_story_run_as_they_are_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in STORY:
+        assert main(command) == 0
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"make ([a-z-]+)", TEXT))))
+def test_the_make_targets_exist(target):
+    assert subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True).returncode == 0
+
+
+def test_the_walk_shows_what_the_commands_print_today(tmp_path, capsys):
+    walk = re.search(r"<!-- saved: walk -->\n(.*?)<!-- end -->", TEXT, re.DOTALL)[1]
+    tokenizer, trace, predict = re.findall(
+        r"```text\n\$ python -m (.*?)\n(.*?)\n```", walk, re.DOTALL
+    )
+    run = [sys.executable, "-m", *shlex.split(tokenizer[0])]
+    printed = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert printed.stdout.strip() == tokenizer[1]
+    # The others need the model that `make demo` trains. Untrained, it has the same pieces,
+    # parameters and shapes, though not the same answer.
+    names = dict(enumerate(EMOTION_LABELS))
+    DistilBertForSequenceClassification.from_pretrained(
+        "demo", num_labels=6, id2label=names, label2id={name: i for i, name in names.items()}
+    ).save_pretrained(tmp_path)
+    WordPieceTokenizer.from_pretrained("demo").save_pretrained(tmp_path)
+    for shown, n_sections in ((trace, 3), (predict, 0)):
+        words = shlex.split(shown[0])
+        words[words.index("--model") + 1] = str(tmp_path)
+        capsys.readouterr()
+        assert main(words[1:]) == 0
+        sections = capsys.readouterr().out.strip().split("\n\n")
+        assert sections[:n_sections] == shown[1].split("\n\n")[:n_sections]
+    assert all(name in predict[1] for name in EMOTION_LABELS)
 
 
 def test_every_file_that_the_page_names_exists():

@@ -196,8 +196,8 @@ def test_an_unknown_length_of_the_model_becomes_512(tmp_path):
 
 
 def test_copies_are_equal_and_carry_nothing_remembered(tok):
-    tok("something to remember")
-    assert "remember" in tok._fast.chunks
+    tok("something homesick to remember")
+    assert "homesick" in tok._fast.chunks
     for twin in (copy.deepcopy(tok), pickle.loads(pickle.dumps(tok))):
-        assert "remember" not in twin._fast.chunks
+        assert "homesick" not in twin._fast.chunks
         assert twin("Some text.") == tok("Some text.")

@@ -1,7 +1,7 @@
 """The fast way from texts to ids: what was once worked out is remembered.
 
 Language repeats itself: a chunk of text between two spaces has mostly been seen before, and then
-costs one look-up in a dict.
+costs one look-up in a dict. The vocabulary's own plain words need no working out at all.
 """
 
 import gc
@@ -24,21 +24,28 @@ ASCII_WORD = re.compile("[0-9A-Za-z]+|[!-/:-@[-`{-~]")
 class Memory(dict[str, Ids]):
     """memory[text] is function(text), computed on first sight.
 
-    It holds `size` answers at most and then starts afresh; nobody can tell but by the clock.
+    It starts with what is `known`, holds `size` answers more at most, and then starts afresh;
+    nobody can tell but by the clock.
     """
 
-    def __init__(self, function: Callable[[str], Ids], size: int) -> None:
-        super().__init__()
+    def __init__(self, function: Callable[[str], Ids], known: Mapping[str, Ids], size: int) -> None:
+        super().__init__(known)
         self.function = function
-        self.size = size
+        self.known = known
+        self.size = len(known) + size
 
     def __missing__(self, text: str) -> Ids:
         answer = self.function(text)
         if len(text) <= LONGEST_KEY:
             if len(self) >= self.size:
-                self.clear()
+                self.forget()
             self[text] = answer
         return answer
+
+    def forget(self) -> None:
+        """Back to the start."""
+        self.clear()
+        self.update(self.known)
 
 
 @contextmanager
@@ -68,8 +75,9 @@ class FastIds:
         self.normalize = normalize
         self.split = split
         self.do_lower_case = do_lower_case
-        self.words = Memory(self._ids_of_word, memory_size)
-        self.chunks = Memory(self._ids_of_chunk, memory_size)
+        known = {token: (number,) for token, number in vocab.items() if self._is_word(token)}
+        self.words = Memory(self._ids_of_word, known, memory_size)
+        self.chunks = Memory(self._ids_of_chunk, known, memory_size)
 
     def rows(
         self, texts: Iterable[str], before: Iterable[int] = (), after: Iterable[int] = ()
@@ -83,9 +91,15 @@ class FastIds:
                 for text in texts
             ]
 
+    def _is_word(self, token: str) -> bool:
+        """Whether a text of this token alone is one word, normalised already, and has its id."""
+        if not (token.isalnum() and token.isascii() and len(token) <= MAX_CHARS):
+            return False
+        return not self.do_lower_case or token == token.lower()
+
     def _ids_of_chunk(self, chunk: str) -> Ids:
         if chunk.isalnum() and chunk.isascii():  # one word, the commonest case
-            return self._ids_of_word(chunk.lower() if self.do_lower_case else chunk)
+            return self.words[chunk.lower() if self.do_lower_case else chunk]
         if "[" in chunk and SPECIAL.search(chunk):
             parts = SPECIAL.split(chunk)  # first of all, as in the definition
             return tuple(chain.from_iterable(map(self._ids_of_part, parts)))
@@ -99,7 +113,4 @@ class FastIds:
         return (self.vocab[part],) if part in SPECIAL_TOKENS else self.chunks[part]
 
     def _ids_of_word(self, word: str) -> Ids:
-        whole = self.vocab.get(word)  # the longest match, if it is one, comes first
-        if whole is not None and len(word) <= MAX_CHARS:
-            return (whole,)
         return tuple([self.vocab[piece] for piece in self.split(word)])

@@ -72,9 +72,9 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; all columns but the first are aligned to the right."""
-    rule = ["---"] + ["---:"] * (len(header) - 1)
+def table(header: list[str], rows: list[list[str]], n_text: int = 1) -> str:
+    """A Markdown table; the first n_text columns hold words, the others numbers."""
+    rule = ["---"] * n_text + ["---:"] * (len(header) - n_text)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
 
 

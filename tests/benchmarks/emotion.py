@@ -105,6 +105,23 @@ def train_with_transformers(seed: int, folder: Path) -> None:
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
 
 
+def explored() -> str:
+    """What is doubtful in the data itself."""
+    folder = ROOT / "runs" / "emotion-explore"
+    if not (folder / "explore.json").exists():
+        train(["explore", *DATA, "--output-dir", str(folder), "--overwrite"])
+    tables = json.loads((folder / "explore.json").read_text(encoding="utf-8"))["tables"]
+    splits = {row["split"]: row for row in tables["splits"]}
+    leaks = {
+        (row["split"], row["shares with"]): row["texts"] for row in tables["shared between splits"]
+    }
+    return (
+        f"`explore` finds {splits['train']['repeated texts']} repeated texts among the training "
+        f"tweets, {splits['train']['of them with other labels']} of them with other labels, and "
+        f"{leaks['test', 'train']} test tweets that are in the training split too."
+    )
+
+
 def read(folder: Path) -> dict:
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
@@ -133,7 +150,9 @@ def main() -> None:
         table(HEADER, rows)
         + "\n\n16,000 tweets to learn from, 2,000 each for validation and test; mean ± standard "
         f"deviation over\nseeds from {SEEDS[0]}. Fine-tuning: {EPOCHS} epochs, batch {BATCH_SIZE}, "
-        f"lr {LR:.0e}.\n" + environment("torch", "scikit-learn", "transformers"),
+        f"lr {LR:.0e}.\n"
+        + environment("torch", "scikit-learn", "transformers")
+        + f"\n\n{explored()}",
     )
 
 

@@ -52,8 +52,8 @@ def prose() -> list[str]:
 
 def forget(tok: WordPieceTokenizer) -> WordPieceTokenizer:
     """The same tokenizer with nothing remembered, as just loaded."""
-    tok._fast.words.clear()
-    tok._fast.chunks.clear()
+    tok._fast.words.forget()
+    tok._fast.chunks.forget()
     return tok
 
 
@@ -111,4 +111,4 @@ if __name__ == "__main__":
         notes.append(f"{name}: {len(texts):,} texts of {length:.0f} characters on average")
     where = environment("tokenizers", "transformers")
     notes = f"{'; '.join(notes)} (docstrings of {', '.join(PROSE)})"
-    publish("tokenizer", f"{table(HEADER, rows)}\n{NOTE} {notes}. {where}.")
+    publish("tokenizer", f"{table(HEADER, rows, n_text=3)}\n{NOTE} {notes}. {where}.")

@@ -124,7 +124,7 @@ def main() -> None:
         "training",
         table(["batch size", "MiniBERT, steps/s", "Trainer, steps/s", "ours is"], lines)
         + f"\n\n{name}, packaged weights, {precision}, fused AdamW on both sides; medians of "
-        f"{ROUNDS} rounds of as many steps, in turn.\n"
+        f"{ROUNDS} rounds of {n_steps} steps, in turn.\n"
         + environment("torch", "transformers", "accelerate"),
     )
 
