@@ -46,8 +46,8 @@ def on_tweets() -> str:
     commonest = max(set(labels), key=labels.count)
     return (
         "The sentences of the demo are no tweets, but teach what tweets need: this model, which "
-        f"has seen none, is right on {accuracy:.3f} of the emotion set's test tweets (always "
-        f'"{commonest}": {labels.count(commonest) / len(labels):.3f}).'
+        f"has seen none, is right on {accuracy:.4f} of the emotion set's test tweets (always "
+        f'"{commonest}": {labels.count(commonest) / len(labels):.4f}).'
     )
 
 

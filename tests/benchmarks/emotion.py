@@ -21,6 +21,7 @@ PROBES = {
     "probe, mean of the tokens": ("emotion-mean", ["--pooling", "mean"]),
 }
 SEEDS = (42, 43, 44)
+TRAINER_SEEDS = (42,)  # the slower side: more seeds, more hours
 EPOCHS, BATCH_SIZE, LR = 2, 32, 1e-4
 NAMES = ("eval_accuracy", "test_accuracy", "test_f1")
 HEADER = ["packaged weights", "seeds", "validation accuracy", "test accuracy", "test F1 (weighted)"]
@@ -144,7 +145,9 @@ def main() -> None:
     rows = [["always the commonest class", "", *(f"{share:.4f}" for share in baselines), ""]]
     rows += [row(title, [metrics]) for title, metrics in probes.items()]
     rows.append(row("fine-tuning with MiniBERT", [finetune(seed) for seed in SEEDS]))
-    rows.append(row("fine-tuning with transformers' Trainer", [trainer(seed) for seed in SEEDS]))
+    rows.append(
+        row("fine-tuning with transformers' Trainer", [trainer(seed) for seed in TRAINER_SEEDS])
+    )
     publish(
         "emotion",
         table(HEADER, rows)
