@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 from transformers import (
@@ -19,7 +20,8 @@ from transformers import (
 from transformers.utils.logging import set_verbosity_error
 
 import minibert
-from tests.benchmarks.common import environment, publish, ratio, table, tweets
+from tests.benchmarks.common import environment, interleave, publish, ratio, table, tweets
+from tests.benchmarks.inference import flops, matmul_rate, synchronize
 from tokenizer import WordPieceTokenizer
 from train.engine.batches import Encoded
 from train.engine.loop import Steps, fit
@@ -92,6 +94,41 @@ def run_trainer(folder: str, rows: Rows, batch_size: int, n_steps: int, precisio
         return time.perf_counter() - start
 
 
+def copy_rate(precision: Precision) -> float:
+    """Bytes per second of a large copy, those read and those written."""
+    source = torch.ones(2**26, device=precision.device)
+    target = torch.empty_like(source)
+
+    def copy() -> None:
+        target.copy_(source)
+        synchronize(precision)
+
+    return 2 * source.nbytes / statistics.median(interleave({"copy": copy})["copy"])
+
+
+def limits(data: Encoded, precision: Precision, steps_per_second: dict[int, float]) -> str:
+    """How near a step comes to what the machine can do at all, in words.
+
+    steps_per_second: by batch size."""
+    model = minibert.DistilBertForSequenceClassification.from_pretrained("demo")
+    ceiling = matmul_rate(model.config, precision)
+    floor = 28 * sum(p.numel() for p in model.parameters()) / copy_rate(precision)
+    remarks = [
+        "AdamW moves 28 bytes a parameter and step (weight, gradient and two moments read, all but "
+        f"the gradient written): {floor * 1e3:.3g} ms at the measured rate of copying."
+    ]
+    for batch_size, rate in steps_per_second.items():
+        steps = Steps(data.lengths, batch_size, seed=0)
+        lengths = data.lengths[np.concatenate([steps[k] for k in range(steps.per_epoch)])]
+        # The backward pass has two products for each of the forward pass.
+        flops_per_step = 3 * flops(model.config, lengths) / steps.per_epoch
+        remarks.append(
+            f"A step of {batch_size} texts takes {1 / rate / floor:.1f} times that; its tokens "
+            f"use {flops_per_step * rate / ceiling:.0%} of the measured rate of a matrix product."
+        )
+    return " ".join(remarks)
+
+
 def main() -> None:
     set_verbosity_error()
     precision = choose_precision()
@@ -100,7 +137,7 @@ def main() -> None:
     tokenizer = WordPieceTokenizer.from_pretrained("demo")
     ids = tokenizer(texts)["input_ids"]
     data, rows = Encoded(ids, labels, device=precision.device), Rows(ids, labels)
-    lines = []
+    lines, rates = [], {}
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         minibert.DistilBertForSequenceClassification.from_pretrained(
@@ -112,19 +149,21 @@ def main() -> None:
             for _ in range(ROUNDS):
                 ours.append(run_ours(folder, data, batch_size, n_steps, precision))
                 theirs.append(run_trainer(folder, rows, batch_size, n_steps, precision))
+            rates[batch_size] = n_steps / statistics.median(ours)
             lines.append(
                 [
                     str(batch_size),
-                    f"{n_steps / statistics.median(ours):.2f}",
+                    str(n_steps),
+                    f"{rates[batch_size]:.2f}",
                     f"{n_steps / statistics.median(theirs):.2f}",
                     ratio(ours, theirs),
                 ]
             )
     publish(
         "training",
-        table(["batch size", "MiniBERT, steps/s", "Trainer, steps/s", "ours is"], lines)
+        table(["batch size", "steps", "MiniBERT, steps/s", "Trainer, steps/s", "ours is"], lines)
         + f"\n\n{name}, packaged weights, {precision}, fused AdamW on both sides; medians of "
-        f"{ROUNDS} rounds of {n_steps} steps, in turn.\n"
+        f"{ROUNDS} rounds in turn. {limits(data, precision, rates)}\n"
         + environment("torch", "transformers", "accelerate"),
     )
 
