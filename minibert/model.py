@@ -119,6 +119,7 @@ class FFN(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
+        """(B, S, D) -> (B, S, D)."""
         inner = self.activation(self.lin1(hidden_states))  # (B, S, F)
         return self.dropout(self.lin2(inner))  # (B, S, D)
 

@@ -60,7 +60,8 @@ class CapturedStep:
         return values.clone()  # the next replay writes over it
 
     def capture(self, width: int) -> tuple[torch.cuda.CUDAGraph, Tensor]:
-        """Record one step at this width; recording computes nothing."""
+        """Record one step at this width, and where its (3,) values will be; recording computes
+        nothing."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):
             batch = (*self.data.gather(self.rows, width), 1.0)
