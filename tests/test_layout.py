@@ -2,12 +2,10 @@
 
 import ast
 import tomllib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-ROOMS = ("minibert", "tokenizer", "train")
+from tests import ROOT
 
 
 def imports(room: str) -> set[tuple[str, str]]:

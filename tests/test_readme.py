@@ -10,7 +10,7 @@ import torch
 
 from minibert import DistilBertForSequenceClassification
 from tests import ROOT
-from tests.readme import MARKED, README, filled
+from tests.readme import MARKED, README, filled, saved
 from tokenizer import WordPieceTokenizer
 from train.__main__ import main
 from train.data import EMOTION_LABELS
@@ -89,9 +89,8 @@ def test_the_make_targets_exist(target):
 
 
 def test_the_walk_shows_what_the_commands_print_today(tmp_path, capsys):
-    walk = re.search(r"<!-- saved: walk -->\n(.*?)<!-- end -->", TEXT, re.DOTALL)[1]
     tokenizer, trace, predict = re.findall(
-        r"```text\n\$ python -m (.*?)\n(.*?)\n```", walk, re.DOTALL
+        r"```text\n\$ python -m (.*?)\n(.*?)\n```", saved("walk"), re.DOTALL
     )
     run = [sys.executable, "-m", *shlex.split(tokenizer[0])]
     printed = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)

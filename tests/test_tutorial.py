@@ -112,11 +112,14 @@ def test_characters_as_tokens() -> None:
     assert input_ids == [*first, 6, 0, 7, 14, 15, 8, 0, 17, 6, 16, 12, 0, 14, 9, 0, 3, 2, 4, 1]
     one_hot_encodings = one_hot(tokenized_text)
     assert one_hot_encodings.shape == (38, 20)
+    assert one_hot_encodings.sum(dim=1).eq(1).all()
     assert tokenized_text[0] == "T" and one_hot_encodings[0].tolist() == [0] * 5 + [1] + [0] * 14
 
 
 def test_words_as_tokens() -> None:
-    assert words(TEXT) == ["Tokenizing", "text", "is", "a", "core", "task", "of", "NLP."]
+    tokenized_text = words(TEXT)
+    assert tokenized_text == ["Tokenizing", "text", "is", "a", "core", "task", "of", "NLP."]
+    assert one_hot(tokenized_text).shape == (8, 8)
 
 
 def test_word_pieces_of_the_sentence(tokenizer) -> None:
@@ -230,6 +233,7 @@ def test_the_hidden_states_of_this_is_a_test() -> None:
     model = DistilBertModel.from_pretrained(OFFICIAL)
     with torch.no_grad():
         hidden = model(**tokenizer("this is a test", return_tensors="pt")).last_hidden_state
+    assert hidden.shape == (1, 6, 768)
     printed = [  # the first three and the last three numbers of each token
         [-0.1565, -0.1862, 0.0528, -0.1188, 0.0662, 0.5470],
         [-0.3575, -0.6484, -0.0618, -0.3040, 0.3508, 0.5221],

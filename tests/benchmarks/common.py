@@ -9,21 +9,35 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from datasets import DatasetDict
+
+from tests import EMOTION
+from train.data import load_data
+from train.options import DataOptions
+
 RESULTS = Path(__file__).parent / "results"
 
 
-def tweets() -> tuple[str, list[str], list[int]]:
-    """Name, texts and labels: the 16,000 tweets of the emotion set, or the demo sentences where
-    those are missing, repeated to as many."""
-    from tests import EMOTION
-    from train.data import load_data
-    from train.options import DataOptions
+def emotion() -> DatasetDict:
+    """The emotion set; leaves with a message where its files are missing."""
+    if not (EMOTION / "train.txt").exists():
+        sys.exit(f"the emotion files are not at {EMOTION}; name them with MINIBERT_EMOTION")
+    return load_data(DataOptions(dataset=str(EMOTION)))
 
-    is_there = (EMOTION / "train.txt").exists()
-    data = load_data(DataOptions(dataset=str(EMOTION) if is_there else "demo"))["train"][:]
-    copies = 16_000 // len(data["text"])
-    name = "tweets of the emotion set" if is_there else "demo sentences"
-    return name, list(data["text"]) * copies, list(data["label"]) * copies
+
+def emotion_or_demo() -> tuple[str, DatasetDict]:
+    """The emotion set or, where its files are missing, the demo sentences; and its name."""
+    if (EMOTION / "train.txt").exists():
+        return "tweets of the emotion set", emotion()
+    return "demo sentences", load_data(DataOptions(dataset="demo"))
+
+
+def tweets() -> tuple[str, list[str], list[int]]:
+    """Name, texts and labels of 16,000 tweets, or of demo sentences repeated to as many."""
+    name, data = emotion_or_demo()
+    train = data["train"][:]
+    copies = 16_000 // len(train["text"])
+    return name, list(train["text"]) * copies, list(train["label"]) * copies
 
 
 def ratio(ours: list[float], theirs: list[float]) -> str:

@@ -6,14 +6,18 @@ python -m tests.benchmarks.emotion [--save]; a run whose folder is there already
 
 import json
 import statistics
-import sys
 from pathlib import Path
 
 import numpy as np
+from transformers import set_seed
 
 from tests import EMOTION, ROOT
-from tests.benchmarks.common import environment, publish, table
+from tests.benchmarks.common import emotion, environment, publish, table
+from tests.benchmarks.training import LR, Rows, make_trainer, save_start
+from tokenizer import WordPieceTokenizer
 from train.__main__ import main as train
+from train.engine.precision import choose_precision
+from train.metrics import PREFIX, measure
 
 DATA = ["--model", "demo", "--dataset", str(EMOTION)]
 PROBES = {
@@ -22,7 +26,7 @@ PROBES = {
 }
 SEEDS = (42, 43, 44)
 TRAINER_SEEDS = (42,)  # the slower side: more seeds, more hours
-EPOCHS, BATCH_SIZE, LR = 2, 32, 1e-4
+EPOCHS, BATCH_SIZE = 2, 32
 NAMES = ("eval_accuracy", "test_accuracy", "test_f1")
 HEADER = ["packaged weights", "seeds", "validation accuracy", "test accuracy", "test F1 (weighted)"]
 
@@ -52,57 +56,30 @@ def trainer(seed: int) -> dict:
 
 
 def train_with_transformers(seed: int, folder: Path) -> None:
-    from transformers import (
-        AutoTokenizer,
-        DataCollatorWithPadding,
-        DistilBertForSequenceClassification,
-        Trainer,
-        TrainingArguments,
-        set_seed,
-    )
-
-    import minibert
-    from tests.benchmarks.training import Rows
-    from tokenizer import WordPieceTokenizer
-    from train.data import load_data
-    from train.metrics import measure
-    from train.options import DataOptions
-
-    data = load_data(DataOptions(dataset=str(EMOTION)))
-    set_seed(seed)
-    start = folder / "start"  # the same weights as ours, head included: drawn with the same seed
-    minibert.DistilBertForSequenceClassification.from_pretrained(
-        "demo", num_labels=6
-    ).save_pretrained(start)
+    data = emotion()
     tokenizer = WordPieceTokenizer.from_pretrained("demo")
-    tokenizer.save_pretrained(start)
     rows = {
         split: Rows(tokenizer(part[:]["text"]).input_ids, part[:]["label"])
         for split, part in data.items()
     }
-    arguments = TrainingArguments(
-        output_dir=str(folder / "trainer"),
+    set_seed(seed)
+    save_start(folder / "start", tokenizer)  # with the seed that finetune draws the head with
+    job = make_trainer(
+        folder / "start",
+        rows["train"],
+        BATCH_SIZE,
+        choose_precision(),
+        str(folder / "trainer"),
         num_train_epochs=EPOCHS,
-        per_device_train_batch_size=BATCH_SIZE,
         per_device_eval_batch_size=64,
-        learning_rate=LR,
-        weight_decay=0.01,
         seed=seed,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-    )
-    job = Trainer(
-        model=DistilBertForSequenceClassification.from_pretrained(start),
-        args=arguments,
-        train_dataset=rows["train"],
-        data_collator=DataCollatorWithPadding(AutoTokenizer.from_pretrained(start)),
     )
     job.train()
     metrics = {}
-    for split, prefix in (("validation", "eval"), ("test", "test")):
-        logits = job.predict(rows[split]).predictions
-        metrics |= measure(logits, np.array(data[split]["label"]), prefix)
+    for split, prefix in PREFIX.items():
+        if split != "train":
+            logits = job.predict(rows[split]).predictions
+            metrics |= measure(logits, np.array(data[split]["label"]), prefix)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
 
 
@@ -138,8 +115,7 @@ def row(title: str, runs: list[dict]) -> list[str]:
 
 
 def main() -> None:
-    if not EMOTION.exists():
-        sys.exit(f"the emotion files are not at {EMOTION}; name them with MINIBERT_EMOTION")
+    emotion()  # leaves where the files are missing
     probes = {title: probe(*run) for title, run in PROBES.items()}
     baselines = [next(iter(probes.values()))[f"{split}_baseline"] for split in ("eval", "test")]
     rows = [["always the commonest class", "", *(f"{share:.4f}" for share in baselines), ""]]

@@ -13,13 +13,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from minibert import DistilBertModel
-from tests import EMOTION
-from tests.benchmarks.common import environment, publish, table
+from tests.benchmarks.common import emotion_or_demo, environment, publish, table
 from tokenizer import WordPieceTokenizer
-from train.data import encode, load_data
+from train.data import encode
 from train.engine.infer import extract_layers
 from train.engine.precision import choose_precision
-from train.options import DataOptions
 from train.probe import fit_classifier
 
 HEADER = ["logistic regression", "features", "seconds", "iterations", "validation accuracy"]
@@ -46,8 +44,7 @@ def to_the_end(x: np.ndarray, y: np.ndarray) -> tuple[Any, int]:
 def load() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Last hidden states (N, 2, D), [CLS] and mean, and labels (N,), by split."""
     precision = choose_precision()
-    is_there = (EMOTION / "train.txt").exists()
-    data = load_data(DataOptions(dataset=str(EMOTION) if is_there else "demo"))
+    _, data = emotion_or_demo()
     tokenizer = WordPieceTokenizer.from_pretrained("demo")
     model = DistilBertModel.from_pretrained("demo").to(precision.device)
     model.check_inputs = False

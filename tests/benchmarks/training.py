@@ -6,6 +6,7 @@ python -m tests.benchmarks.training [--save]
 import statistics
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from train.engine.precision import LossScale, Precision, choose_precision
 from train.options import FinetuneOptions
 
 ROUNDS = 3
+LR = 1e-4
 
 
 class Rows(Dataset):
@@ -47,9 +49,9 @@ def run_ours(folder: str, data: Encoded, batch_size: int, n_steps: int, precisio
     """Seconds of n_steps, without loading; and their losses."""
     model = minibert.DistilBertForSequenceClassification.from_pretrained(folder)
     model.to(precision.device).distilbert.check_inputs = False
-    options = FinetuneOptions(batch_size=batch_size, lr=1e-4, max_steps=n_steps)
+    options = FinetuneOptions(batch_size=batch_size, lr=LR, max_steps=n_steps)
     steps = Steps(data.lengths, batch_size, seed=0)
-    update = Update(make_optimizer(model, 1e-4, 0.01), LossScale(precision), n_steps)
+    update = Update(make_optimizer(model, LR, 0.01), LossScale(precision), n_steps)
     records: list[dict] = []
     start = time.perf_counter()
     fit(
@@ -66,29 +68,42 @@ def run_ours(folder: str, data: Encoded, batch_size: int, n_steps: int, precisio
     return time.perf_counter() - start
 
 
+def save_start(folder: str | Path, tokenizer: WordPieceTokenizer) -> None:
+    """The packaged weights with a new head for six labels, for both sides to begin with."""
+    minibert.DistilBertForSequenceClassification.from_pretrained(
+        "demo", num_labels=6
+    ).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def make_trainer(
+    folder: str | Path, rows: Rows, batch_size: int, precision: Precision, output: str, **more
+) -> Trainer:
+    """transformers' Trainer from the weights of a folder; `more`: other TrainingArguments."""
+    arguments = TrainingArguments(
+        output_dir=output,
+        per_device_train_batch_size=batch_size,
+        learning_rate=LR,
+        weight_decay=0.01,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        bf16=precision.name == "bf16",
+        use_cpu=precision.device.type == "cpu",
+        **more,
+    )
+    return Trainer(
+        model=DistilBertForSequenceClassification.from_pretrained(folder),
+        args=arguments,
+        train_dataset=rows,
+        data_collator=DataCollatorWithPadding(AutoTokenizer.from_pretrained(folder)),
+    )
+
+
 def run_trainer(folder: str, rows: Rows, batch_size: int, n_steps: int, precision: Precision):
-    model = DistilBertForSequenceClassification.from_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
     with tempfile.TemporaryDirectory() as output:
-        arguments = TrainingArguments(
-            output_dir=output,
-            max_steps=n_steps,
-            per_device_train_batch_size=batch_size,
-            learning_rate=1e-4,
-            weight_decay=0.01,
-            logging_steps=50,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            bf16=precision.name == "bf16",
-            use_cpu=precision.device.type == "cpu",
-        )
-        trainer = Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=rows,
-            data_collator=DataCollatorWithPadding(tokenizer),
-        )
+        steps = {"max_steps": n_steps, "logging_steps": 50}
+        trainer = make_trainer(folder, rows, batch_size, precision, output, **steps)
         start = time.perf_counter()
         trainer.train()
         return time.perf_counter() - start
@@ -140,10 +155,7 @@ def main() -> None:
     lines, rates = [], {}
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
-        minibert.DistilBertForSequenceClassification.from_pretrained(
-            "demo", num_labels=6
-        ).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        save_start(folder, tokenizer)
         for batch_size, n_steps in ((8, 4_000), (256, 126)) if on_gpu else ((8, 100), (32, 100)):
             ours, theirs = [], []
             for _ in range(ROUNDS):

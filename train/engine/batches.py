@@ -23,8 +23,8 @@ class Encoded:
     """N texts as one run of token ids: a data set is a few tensors that live on the device.
 
     ids: (T,) int32, all texts end to end; starts: (N,) int64, where each text begins;
-    labels: (N,) int64, -100 for none; lengths: (N,) int64, as a numpy array, so that planning
-    batches reads nothing back from the device.
+    labels: (N,) int64, -100 for none; lengths: (N,) int64 and is_labelled: (N,) bool, as numpy
+    arrays, so that planning batches reads nothing back from the device.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Encoded:
         ends = np.cumsum(self.lengths)
         flat = np.fromiter((i for text in texts for i in text), np.int32, count=self.lengths.sum())
         labels = np.zeros(len(texts), np.int64) if labels is None else np.asarray(labels, np.int64)
-        self.is_labelled = labels != IGNORED  # (N,) bool, in numpy for the same reason as lengths
+        self.is_labelled = labels != IGNORED
         self.ids = torch.from_numpy(flat).to(device)
         self.starts = torch.from_numpy(ends - self.lengths).to(device)
         self.sizes = torch.from_numpy(self.lengths).to(device)
