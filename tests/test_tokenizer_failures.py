@@ -257,11 +257,11 @@ def test_huge_texts_take_time_in_proportion(tok):
 
 def test_a_small_memory_stays_small_and_cannot_be_seen_in_results(tok):
     texts = [f"word{i} naïve{i}, {'long' * 60}{i}" for i in range(300)] * 2
-    fast = FastIds(tok._vocab, tok._normalize, tok._split, True, memory_size=10)
-    n_known = len(fast.chunks)
+    fast = FastIds(tok._vocab, tok._normalize, tok._split, True, size=10)
+    n_known = len(fast)
     sizes = []
     for text, expected in zip(texts, tok(texts, add_special_tokens=False)["input_ids"]):
         assert fast.rows([text]) == [expected]
-        sizes.append(max(len(fast.chunks), len(fast.words)))
+        sizes.append(len(fast))
     assert max(sizes) == n_known + 10
-    assert not any(len(key) > 200 for key in fast.chunks)
+    assert not any(len(key) > 200 for key in fast)

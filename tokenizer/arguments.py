@@ -62,6 +62,8 @@ def _as_list(name: str, text: Any) -> list[str]:
     if isinstance(text, bytes | bytearray | Mapping) or not isinstance(text, Iterable):
         raise TypeError(f"{name} must be a str or a list of str, not {type(text).__name__}")
     texts = list(text)
+    if set(map(type, texts)) == {str}:  # the common case, told at once
+        return texts
     for place, item in enumerate(texts):
         if not isinstance(item, str):
             raise TypeError(f"{name}[{place}] must be a str, not {type(item).__name__}: {item!r}")

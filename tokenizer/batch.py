@@ -88,12 +88,12 @@ def to_tensors(
 
     encoding = Encoding()
     for name, (rows, filler) in features.items():
-        width = np.shape(filler)  # () for numbers, (2,) for offsets
-        array = np.full(is_token.shape + width, filler, dtype=np.int64)
         if isinstance(rows, int):
-            array[is_token] = rows
+            array = np.where(is_token, rows, filler)
         else:
+            width = np.shape(filler)  # () for numbers, (2,) for offsets
             one = np.dtype((np.int64, width))
+            array = np.full(is_token.shape + width, filler, dtype=np.int64)
             array[is_token] = np.fromiter(chain.from_iterable(rows), one, count=sum(sizes))
         encoding[name] = array
         if kind == "pt":

@@ -21,33 +21,6 @@ SPECIAL = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS)) + ")")
 ASCII_WORD = re.compile("[0-9A-Za-z]+|[!-/:-@[-`{-~]")
 
 
-class Memory(dict[str, Ids]):
-    """memory[text] is function(text), computed on first sight.
-
-    It starts with what is `known`, holds `size` answers more at most, and then starts afresh;
-    nobody can tell but by the clock.
-    """
-
-    def __init__(self, function: Callable[[str], Ids], known: Mapping[str, Ids], size: int) -> None:
-        super().__init__(known)
-        self.function = function
-        self.known = known
-        self.size = len(known) + size
-
-    def __missing__(self, text: str) -> Ids:
-        answer = self.function(text)
-        if len(text) <= LONGEST_KEY:
-            if len(self) >= self.size:
-                self.forget()
-            self[text] = answer
-        return answer
-
-    def forget(self) -> None:
-        """Back to the start."""
-        self.clear()
-        self.update(self.known)
-
-
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
     """Many new lists make Python look for cycles again and again; lists of numbers have none."""
@@ -60,8 +33,17 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-class FastIds:
-    """`rows(texts)` of a vocabulary and of the definition's own `normalize` and `split`."""
+def is_word(chunk: str) -> bool:
+    """Whether it is one word for certain, and needs no more than lower case to be normalised."""
+    return chunk.isalnum() and chunk.isascii()
+
+
+class FastIds(dict[str, Ids]):
+    """fast[chunk] is the ids of a chunk of text without spaces, worked out on first sight.
+
+    It takes a vocabulary and the definition's own `normalize` and `split`. It remembers `size`
+    chunks beside the vocabulary's and then starts afresh; nobody can tell but by the clock.
+    """
 
     def __init__(
         self,
@@ -69,21 +51,24 @@ class FastIds:
         normalize: Callable[[str], str],
         split: Callable[[str], list[str]],
         do_lower_case: bool,
-        memory_size: int = 2**17,
+        size: int = 2**17,
     ) -> None:
+        words = [token for token in vocab if is_word(token) and len(token) <= MAX_CHARS]
+        if do_lower_case:
+            words = [word for word in words if word == word.lower()]
+        self.known = {word: (vocab[word],) for word in words}
+        super().__init__(self.known)
         self.vocab = vocab
         self.normalize = normalize
         self.split = split
         self.do_lower_case = do_lower_case
-        known = {token: (number,) for token, number in vocab.items() if self._is_word(token)}
-        self.words = Memory(self._ids_of_word, known, memory_size)
-        self.chunks = Memory(self._ids_of_chunk, known, memory_size)
+        self.size = len(self.known) + size
 
     def rows(
         self, texts: Iterable[str], before: Iterable[int] = (), after: Iterable[int] = ()
     ) -> list[list[int]]:
         """The ids of each text, with the given ones before and after them."""
-        recall, flatten = self.chunks.__getitem__, chain.from_iterable
+        recall, flatten = self.__getitem__, chain.from_iterable
         with no_garbage_collection():
             # A line end parts chunks as a space does; all else is _ids_of_chunk's business.
             return [
@@ -91,26 +76,36 @@ class FastIds:
                 for text in texts
             ]
 
-    def _is_word(self, token: str) -> bool:
-        """Whether a text of this token alone is one word, normalised already, and has its id."""
-        if not (token.isalnum() and token.isascii() and len(token) <= MAX_CHARS):
-            return False
-        return not self.do_lower_case or token == token.lower()
+    def __missing__(self, chunk: str) -> Ids:
+        ids = self._ids_of_chunk(chunk)
+        if len(chunk) <= LONGEST_KEY:
+            if len(self) >= self.size:
+                self.forget()
+            self[chunk] = ids
+        return ids
+
+    def forget(self) -> None:
+        """Back to the start."""
+        self.clear()
+        self.update(self.known)
 
     def _ids_of_chunk(self, chunk: str) -> Ids:
-        if chunk.isalnum() and chunk.isascii():  # one word, the commonest case
-            return self.words[chunk.lower() if self.do_lower_case else chunk]
+        if is_word(chunk):  # the commonest case
+            word = chunk.lower() if self.do_lower_case else chunk
+            return self._ids_of_word(word) if word == chunk else self[word]
         if "[" in chunk and SPECIAL.search(chunk):
             parts = SPECIAL.split(chunk)  # first of all, as in the definition
             return tuple(chain.from_iterable(map(self._ids_of_part, parts)))
         if chunk.isascii() and chunk.isprintable():
             words = ASCII_WORD.findall(chunk.lower() if self.do_lower_case else chunk)
+            if len(words) > 1:  # each of them is a chunk itself
+                return tuple(chain.from_iterable(map(self.__getitem__, words)))
         else:
             words = split_words(self.normalize(chunk))
-        return tuple(chain.from_iterable(map(self.words.__getitem__, words)))
+        return tuple(chain.from_iterable(map(self._ids_of_word, words)))
 
     def _ids_of_part(self, part: str) -> Ids:
-        return (self.vocab[part],) if part in SPECIAL_TOKENS else self.chunks[part]
+        return (self.vocab[part],) if part in SPECIAL_TOKENS else self[part]
 
     def _ids_of_word(self, word: str) -> Ids:
         return tuple([self.vocab[piece] for piece in self.split(word)])

@@ -52,8 +52,7 @@ def prose() -> list[str]:
 
 def forget(tok: WordPieceTokenizer) -> WordPieceTokenizer:
     """The same tokenizer with nothing remembered, as just loaded."""
-    tok._fast.words.forget()
-    tok._fast.chunks.forget()
+    tok._fast.forget()
     return tok
 
 
