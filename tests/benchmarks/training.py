@@ -22,7 +22,7 @@ from transformers.utils.logging import set_verbosity_error
 
 import minibert
 from tests.benchmarks.common import environment, interleave, publish, ratio, table, tweets
-from tests.benchmarks.inference import flops, matmul_rate, synchronize
+from tests.benchmarks.inference import matmul_rate, our_flops, synchronize
 from tokenizer import WordPieceTokenizer
 from train.engine.batches import Encoded
 from train.engine.loop import Steps, fit
@@ -136,7 +136,7 @@ def limits(data: Encoded, precision: Precision, steps_per_second: dict[int, floa
         steps = Steps(data.lengths, batch_size, seed=0)
         lengths = data.lengths[np.concatenate([steps[k] for k in range(steps.per_epoch)])]
         # The backward pass has two products for each of the forward pass.
-        flops_per_step = 3 * flops(model.config, lengths) / steps.per_epoch
+        flops_per_step = 3 * our_flops(model.config, lengths) / steps.per_epoch
         remarks.append(
             f"A step of {batch_size} texts takes {1 / rate / floor:.1f} times that; its tokens "
             f"use {flops_per_step * rate / ceiling:.0%} of the measured rate of a matrix product."

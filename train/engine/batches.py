@@ -13,7 +13,9 @@ from torch import Tensor
 
 from minibert.inputs import IGNORED
 
-WINDOW_STEPS = 50  # steps per shuffled window: enough to find equals, few enough to keep chance
+# Steps per shuffled window. Of tweets in steps of 32, windows of 50 leave 3.1 % padding, of 200
+# 1.1 %; chance still picks from a hundred texts of one length or more.
+WINDOW_STEPS = 200
 # Tokens per forward pass without gradients. A CPU is fastest where a batch fits its caches; a GPU
 # wants enough work to fill it.
 TOKEN_BUDGET = {"cpu": 1_400, "cuda": 65_536, "mps": 16_384}
