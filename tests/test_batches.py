@@ -37,7 +37,8 @@ def test_texts_meet_other_texts_in_the_next_epoch():
         return {(a, b) for rows in steps for a in rows for b in rows if a < b}
 
     first, second = pairs(0), pairs(1)
-    assert len(first & second) < 0.05 * len(first)
+    # Of the 94 texts of one length chance alone brings 7 of 93 together again.
+    assert len(first & second) < 0.1 * len(first)
 
 
 def test_steps_do_not_come_in_order_of_length():

@@ -92,5 +92,6 @@ def show(
 
 
 def print_table(title: str, table: pd.DataFrame) -> None:
+    """A pandas table on the terminal, or "none"."""
     print(f"\n{title}")
     print(table.to_string(max_colwidth=80, float_format="{:.4f}".format) if len(table) else "none")

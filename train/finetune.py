@@ -46,6 +46,7 @@ class Job(NamedTuple):
 
     @property
     def labels(self) -> list[str]:
+        """Label names in the order of their ids."""
         return self.data["train"].features["label"].names
 
 

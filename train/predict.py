@@ -65,6 +65,7 @@ def read_lines() -> Iterator[str]:
 
 
 def chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of `size` texts, the last one shorter; nothing is read ahead."""
     iterator = iter(texts)
     while chunk := list(islice(iterator, size)):
         yield chunk

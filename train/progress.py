@@ -25,6 +25,7 @@ class Progress:
             self.bar = tqdm(desc=title, total=total, initial=done, unit=f" {unit}", leave=False)
 
     def advance(self, count: int) -> None:
+        """`count` more are done: move the bar, or print a line if one is due."""
         self.done += count
         if self.bar is not None:
             self.bar.update(count)

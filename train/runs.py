@@ -78,6 +78,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
+        """Since the run began."""
         return time.perf_counter() - self.start
 
     def log(self, records: Iterable[dict]) -> None:
@@ -104,6 +105,7 @@ class Run:
         write_text(path, "".join(kept))
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """metrics.json: the figures the run ends with."""
         write_json(self.folder / "metrics.json", metrics)
 
     def write_predictions(
@@ -139,6 +141,7 @@ class Run:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Indented, in UTF-8."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -97,6 +97,7 @@ def bars(names: list[str], shares: Tensor) -> list[tuple[str, str]]:
 
 
 def show(title: str, rows: list[tuple[str, str]]) -> None:
+    """A titled block of name and value, aligned."""
     width = max(len(name) for name, _ in rows)
     print(f"\n{title}")
     for name, value in rows:

@@ -26,6 +26,7 @@ class RunFiles(NamedTuple):
 
 
 def read_run(folder: Path) -> RunFiles:
+    """All that a run folder holds; what a command does not write is empty."""
     records = read_log(folder)
     return RunFiles(
         config=read_json(folder / "config.json"),
@@ -53,6 +54,7 @@ def read_csv(path: Path, **types: type) -> pd.DataFrame:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """The file's object, {} where there is no file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 

@@ -90,15 +90,18 @@ def run_figures(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def explore_tables(files: RunFiles) -> dict[str, Table]:
+    """What `explore` counted: splits, repeated texts, texts shared by splits."""
     return {name.capitalize(): rows for name, rows in files.explore.get("tables", {}).items()}
 
 
 def layer_tables(files: RunFiles) -> dict[str, Table]:
+    """The probe's accuracies, a row per layer."""
     layers = files.metrics.get("layers")
     return {"Probe by layer": layers} if layers else {}
 
 
 def class_tables(files: RunFiles) -> dict[str, Table]:
+    """Precision, recall and F1 of every class, a table per split."""
     if not len(files.predictions):
         return {}
     return {
@@ -110,6 +113,7 @@ def class_tables(files: RunFiles) -> dict[str, Table]:
 
 
 def records(rows: Any) -> Table:
+    """A DataFrame's rows as dicts."""
     return rows.to_dict("records") if len(rows) else []
 
 
@@ -131,8 +135,10 @@ def number(value: Any) -> str:
 
 
 def caption(picture: Path) -> str:
+    """Words under a picture, from its file's name."""
     return picture.stem.replace("_", " ")
 
 
 def data_uri(picture: Path) -> str:
+    """The picture itself as an address, so that the page needs no second file."""
     return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode("ascii")

@@ -70,10 +70,12 @@ def draw(files: RunFiles) -> Iterator[tuple[str, Figure]]:
 
 
 def colour(label_id: int) -> str:
+    """One colour per class, the same in every picture."""
     return COLOURS[label_id % len(COLOURS)]
 
 
 def shorten(name: str, length: int = 20) -> str:
+    """A class name that fits beside an axis."""
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
@@ -125,6 +127,7 @@ def words(files: RunFiles) -> Figure:
 
 
 def tokens(lengths: pd.Series, limit: int) -> Figure:
+    """How many texts have how many tokens, and where the model's limit cuts."""
     figure = Figure(figsize=(WIDTH, 3.4))
     axes = figure.subplots()
     longest = int(lengths.max())
@@ -160,6 +163,7 @@ def losses(steps: pd.DataFrame, evaluations: pd.DataFrame) -> Figure:
 
 
 def learning_rate(steps: pd.DataFrame) -> Figure:
+    """The schedule as it was followed: warm-up, then down to zero."""
     figure = Figure(figsize=(WIDTH, 2.6))
     axes = figure.subplots()
     axes.plot(steps["step"], steps["lr"], color=BLUE)
@@ -169,6 +173,7 @@ def learning_rate(steps: pd.DataFrame) -> Figure:
 
 
 def evaluations(records: pd.DataFrame) -> Figure:
+    """Accuracy and both means of F1 after each evaluation."""
     figure = Figure(figsize=(WIDTH, 3.2))
     axes = figure.subplots()
     curves = (("accuracy", "o-", BLUE), ("f1", "s--", ORANGE), ("macro_f1", "^:", GREEN))
