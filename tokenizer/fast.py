@@ -108,4 +108,4 @@ class FastIds(dict[str, Ids]):
         return (self.vocab[part],) if part in SPECIAL_TOKENS else self[part]
 
     def _ids_of_word(self, word: str) -> Ids:
-        return tuple([self.vocab[piece] for piece in self.split(word)])
+        return tuple(map(self.vocab.__getitem__, self.split(word)))

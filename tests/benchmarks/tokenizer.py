@@ -23,7 +23,7 @@ from tests.benchmarks.common import (
 from tests.oracle import VOCAB, oracle
 from tokenizer import WordPieceTokenizer
 
-ROUNDS = 7
+ROUNDS = 11
 BATCH = 64
 N_PROSE = 20_000
 PROSE = ("torch", "sklearn", "pandas")  # packages whose docstrings are our English prose

@@ -21,8 +21,16 @@ from transformers import (
 from transformers.utils.logging import set_verbosity_error
 
 import minibert
-from tests.benchmarks.common import environment, interleave, publish, ratio, table, tweets
-from tests.benchmarks.inference import matmul_rate, our_flops, synchronize
+from tests.benchmarks.common import (
+    environment,
+    interleave,
+    median_rate,
+    publish,
+    ratio,
+    table,
+    tweets,
+)
+from tests.benchmarks.inference import matmul, our_flops, synchronize
 from tokenizer import WordPieceTokenizer
 from train.engine.batches import Encoded
 from train.engine.loop import Steps, fit
@@ -126,7 +134,8 @@ def limits(data: Encoded, precision: Precision, steps_per_second: dict[int, floa
 
     steps_per_second: by batch size."""
     model = minibert.DistilBertForSequenceClassification.from_pretrained("demo")
-    ceiling = matmul_rate(model.config, precision)
+    multiply, operations = matmul(model.config, precision)
+    ceiling = median_rate(operations, interleave({"matmul": multiply}, rounds=15)["matmul"])
     floor = 28 * sum(p.numel() for p in model.parameters()) / copy_rate(precision)
     remarks = [
         "AdamW moves 28 bytes a parameter and step (weight, gradient and two moments read, all but "

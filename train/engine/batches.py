@@ -13,8 +13,8 @@ from torch import Tensor
 
 from minibert.inputs import IGNORED
 
-# Steps per shuffled window. Of tweets in steps of 32, windows of 50 leave 3.1 % padding, of 200
-# 1.1 %; chance still picks from a hundred texts of one length or more.
+# Steps per shuffled window. Tweets in steps of 32 are 3.1 % padding with windows of 50, 1.1 % with
+# 200; chance still picks a step's texts out of several times as many of like length.
 WINDOW_STEPS = 200
 # Tokens per forward pass without gradients. A CPU is fastest where a batch fits its caches; a GPU
 # wants enough work to fill it.
