@@ -1,5 +1,6 @@
 """What every benchmark shares: the sides take turns in one run, medians, one table to keep."""
 
+import gc
 import os
 import platform
 import statistics
@@ -47,10 +48,12 @@ def ratio(ours: list[float], theirs: list[float]) -> str:
 
 def interleave(sides: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
     """Seconds of each side in each round. All sides run once per round, so that a machine that
-    slows down for a while slows all of them; one uncounted round warms up."""
+    slows down for a while slows all of them; nobody pays for another's garbage; one uncounted round
+    warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for round_number in range(rounds + 1):
         for name, side in sides.items():
+            gc.collect()
             start = time.perf_counter()
             side()
             if round_number > 0:
