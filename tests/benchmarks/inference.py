@@ -145,9 +145,9 @@ def main() -> None:
         + f"\n\n{len(texts)} {name}, medians of {ROUNDS} rounds; {precision}. Ours does "
         f"{rate / 1e9:.0f} of the {ceiling / 1e9:.0f} GFLOP/s measured for one large matrix "
         f"product ({rate / ceiling:.0%}), on real tokens; largest difference {difference:.1e}. "
-        f"Padding and the last block's other tokens make it {more[0]:.2f} and {more[1]:.2f} times "
-        "our arithmetic for transformers: the ratios that equal skill at it would give.\n"
-        + environment("torch", "transformers"),
+        "With padding and the last block's other tokens transformers computes "
+        f"{more[0]:.2f} and {more[1]:.2f} times our arithmetic: the ratios "
+        "that equal skill at it would give.\n" + environment("torch", "transformers"),
     )
 
 
