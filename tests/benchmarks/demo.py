@@ -52,6 +52,7 @@ def on_tweets() -> str:
 
 
 if __name__ == "__main__":
+    output("make -s .venv/.demo")  # what an installation prints is no part of the page
     printed = f"```text\n{output('make -s demo').strip()}\n```"
     where = environment("torch")
     publish("demo", f"{printed}\n\n{on_tweets()}\n{where}")
