@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from train.engine.batches import Encoded, epoch_steps, padding_share, sorted_batches
-from train.engine.distributed import Processes
-from train.engine.loop import Steps, micro_batches
+from train.batches import Encoded, epoch_steps, padding_share, sorted_batches
+from train.device import Processes
+from train.training.loop import Steps, micro_batches
 
 LENGTHS = np.random.default_rng(0).integers(3, 88, size=1003)
 

@@ -11,7 +11,8 @@ import torch._dynamo  # what an optimiser imports when it is made: here, so that
 
 from minibert import DistilBertConfig, DistilBertForSequenceClassification
 from tokenizer import WordPieceTokenizer
-from train.engine.checkpoints import (
+from train.device import Precision
+from train.training.checkpoints import (
     KEPT,
     check_finite,
     list_checkpoints,
@@ -19,8 +20,7 @@ from train.engine.checkpoints import (
     newest_checkpoint,
     save_checkpoint,
 )
-from train.engine.optim import Update, make_optimizer
-from train.engine.precision import LossScale, Precision
+from train.training.optim import LossScale, Update, make_optimizer
 
 
 def build() -> tuple[DistilBertForSequenceClassification, Update]:

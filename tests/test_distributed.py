@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from train.__main__ import main
-from train.engine.checkpoints import list_checkpoints
+from train.training.checkpoints import list_checkpoints
 
 ROOT = Path(__file__).parent.parent
 

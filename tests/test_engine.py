@@ -9,12 +9,11 @@ from transformers import DistilBertForSequenceClassification as Theirs
 from transformers import get_linear_schedule_with_warmup
 
 from minibert import DistilBertConfig, DistilBertForSequenceClassification
-from train.engine.batches import Encoded
-from train.engine.distributed import ALONE
-from train.engine.loop import MAX_SKIPPED, Log, Steps, fit, micro_batches, seed_step, train_step
-from train.engine.optim import Update, make_optimizer
-from train.engine.precision import LossScale, Precision, choose_precision
+from train.batches import Encoded
+from train.device import ALONE, Precision, choose_precision
 from train.options import FinetuneOptions
+from train.training.loop import MAX_SKIPPED, Log, Steps, fit, micro_batches, seed_step, train_step
+from train.training.optim import LossScale, Update, make_optimizer
 
 CPU = torch.device("cpu")
 FP32 = Precision(CPU, "fp32")

@@ -13,11 +13,11 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-import train.engine.checkpoints
-import train.engine.loop
+import train.training.checkpoints
+import train.training.loop
 from minibert import DistilBertForSequenceClassification
 from train.__main__ import main
-from train.engine.checkpoints import list_checkpoints
+from train.training.checkpoints import list_checkpoints
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,14 +48,14 @@ def results(folder: Path) -> tuple:
 
 def interrupt_at(monkeypatch, step: int) -> None:
     """Ctrl-C arrives while the given step is computed."""
-    original = train.engine.loop.seed_step
+    original = train.training.loop.seed_step
 
     def seed_step(seed: int, now: int, rank: int) -> None:
         if now == step:
             signal.raise_signal(signal.SIGINT)
         original(seed, now, rank)
 
-    monkeypatch.setattr(train.engine.loop, "seed_step", seed_step)
+    monkeypatch.setattr(train.training.loop, "seed_step", seed_step)
 
 
 def test_the_run_folder_has_all_its_parts(finetune):
@@ -157,7 +157,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(finetun
 
 
 def test_a_full_disk_leaves_the_older_checkpoint_and_no_litter(finetune, monkeypatch):
-    original, calls = train.engine.checkpoints.save_file, []
+    original, calls = train.training.checkpoints.save_file, []
 
     def save_file(tensors, path, *rest):
         calls.append(path)
@@ -165,7 +165,7 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_no_litter(finetune, monkeyp
         if len(calls) == 2:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(train.engine.checkpoints, "save_file", save_file)
+    monkeypatch.setattr(train.training.checkpoints, "save_file", save_file)
     status, folder, stderr = finetune("--save-steps", "5")
     assert status == 2 and "No space left on device" in stderr
     assert [f.name for f in (folder / "checkpoints").iterdir()] == ["step-5"]
@@ -244,7 +244,7 @@ def test_running_out_of_memory_names_the_batch_size(finetune, monkeypatch):
     def no_room(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
-    monkeypatch.setattr(train.engine.loop, "train_step", no_room)
+    monkeypatch.setattr(train.training.loop, "train_step", no_room)
     status, _, stderr = finetune("--batch-size", "16")
     assert status == 2
     assert "--batch-size 16 is too large" in stderr and len(stderr.splitlines()) <= 2

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from minibert import DistilBertConfig, DistilBertForSequenceClassification
-from train.engine.batches import Encoded
-from train.engine.infer import extract_features, predict_logits
-from train.engine.loop import Steps, fit, make_step, seed_step, train_step
-from train.engine.optim import Update, make_optimizer
-from train.engine.precision import LossScale, choose_precision
+from train.batches import Encoded
+from train.device import choose_precision
+from train.forward import extract_features, predict_logits
 from train.options import FinetuneOptions
+from train.training.loop import Steps, fit, make_step, seed_step, train_step
+from train.training.optim import LossScale, Update, make_optimizer
 
 pytestmark = pytest.mark.gpu
 

@@ -15,9 +15,9 @@ import train.probe
 from minibert import DistilBertModel
 from tokenizer import WordPieceTokenizer
 from train.__main__ import main
-from train.engine.batches import Encoded
-from train.engine.infer import POOLINGS, extract_features, extract_layers
-from train.engine.precision import choose_precision
+from train.batches import Encoded
+from train.device import choose_precision
+from train.forward import POOLINGS, extract_features, extract_layers
 from train.probe import fit_classifier, flat_map, log_probabilities
 from train.runs import write_text
 

@@ -18,9 +18,9 @@ from tokenizer import WordPieceTokenizer
 from tokenizer.schemes import characters, number, one_hot, words
 from train.__main__ import main
 from train.data import EMOTION_LABELS, encode, load_data
-from train.engine.infer import extract_features
-from train.engine.precision import choose_precision
+from train.device import choose_precision
 from train.explore import to_frame
+from train.forward import extract_features
 from train.options import DataOptions
 
 OFFICIAL = "distilbert-base-uncased"

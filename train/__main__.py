@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from train.engine.distributed import current_processes, start_processes, stop_processes
+from train.device import current_processes, start_processes, stop_processes
 from train.options import parse
 
 # What a user can cause: shown as a line, not as a traceback (python -X dev shows both).

@@ -14,7 +14,7 @@ from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
 from minibert import DistilBertConfig
 from tokenizer import WordPieceTokenizer
-from train.engine.batches import Encoded
+from train.batches import Encoded
 from train.options import DataOptions
 
 EMOTION = "dair-ai/emotion"

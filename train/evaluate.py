@@ -5,11 +5,10 @@ import time
 import numpy as np
 import pandas as pd
 
+from train.batches import TOKEN_BUDGET, sorted_batches
 from train.data import describe, encode, load_data
-from train.engine.batches import TOKEN_BUDGET, sorted_batches
-from train.engine.distributed import current_processes
-from train.engine.infer import predict_logits
-from train.engine.precision import choose_precision
+from train.device import choose_precision, current_processes
+from train.forward import predict_logits
 from train.metrics import (
     PREFIX,
     calibration,

@@ -10,7 +10,7 @@ from datasets import DatasetDict
 
 from tokenizer import WordPieceTokenizer
 from train.data import describe, load_data
-from train.engine.distributed import current_processes
+from train.device import current_processes
 from train.options import ExploreOptions
 from train.progress import Progress
 from train.report import write_report

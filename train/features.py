@@ -13,10 +13,9 @@ from safetensors.numpy import save_file
 
 from minibert import DistilBertModel
 from minibert.checkpoint import write_whole
-from train.engine.batches import Encoded
-from train.engine.distributed import Processes
-from train.engine.infer import extract_features, extract_layers
-from train.engine.precision import Precision
+from train.batches import Encoded
+from train.device import Precision, Processes
+from train.forward import extract_features, extract_layers
 from train.options import ProbeOptions
 
 

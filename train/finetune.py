@@ -9,24 +9,23 @@ from datasets import DatasetDict
 
 from minibert import DistilBertForSequenceClassification
 from tokenizer import WordPieceTokenizer
+from train.batches import Encoded, padding_share
 from train.data import describe, encode, fingerprint, load_data
-from train.engine.batches import Encoded, padding_share
-from train.engine.checkpoints import (
+from train.device import Precision, Processes, choose_precision, current_processes
+from train.forward import predict_logits
+from train.metrics import PREFIX, measure
+from train.options import FinetuneOptions
+from train.report import write_report
+from train.runs import Run
+from train.training.checkpoints import (
     check_agreement,
     check_finite,
     load_checkpoint,
     newest_checkpoint,
     save_checkpoint,
 )
-from train.engine.distributed import Processes, current_processes
-from train.engine.infer import predict_logits
-from train.engine.loop import Steps, fit
-from train.engine.optim import Update, make_optimizer
-from train.engine.precision import LossScale, Precision, choose_precision
-from train.metrics import PREFIX, measure
-from train.options import FinetuneOptions
-from train.report import write_report
-from train.runs import Run
+from train.training.loop import Steps, fit
+from train.training.optim import LossScale, Update, make_optimizer
 
 FREE_TO_CHANGE = ("output_dir", "overwrite", "resume", "save_steps")  # when a run is resumed
 

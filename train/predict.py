@@ -8,9 +8,9 @@ from itertools import islice
 
 from minibert import DistilBertForSequenceClassification
 from tokenizer import WordPieceTokenizer
-from train.engine.batches import Encoded
-from train.engine.infer import predict_logits
-from train.engine.precision import choose_precision
+from train.batches import Encoded
+from train.device import choose_precision
+from train.forward import predict_logits
 from train.metrics import softmax
 from train.options import ModelOptions, PredictOptions
 from train.progress import Progress

@@ -18,10 +18,9 @@ from threadpoolctl import threadpool_limits  # comes with scikit-learn
 from minibert import DistilBertModel
 from tokenizer import WordPieceTokenizer
 from train.data import describe, encode, load_data
-from train.engine.distributed import current_processes
-from train.engine.infer import POOLINGS
-from train.engine.precision import choose_precision
+from train.device import choose_precision, current_processes
 from train.features import get_features
+from train.forward import POOLINGS
 from train.metrics import PREFIX, measure
 from train.options import ProbeOptions
 from train.progress import Progress

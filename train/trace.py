@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from minibert import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
 from minibert.checkpoint import PretrainedModel, tensor_names
 from tokenizer import WordPieceTokenizer
-from train.engine.precision import choose_precision
+from train.device import choose_precision
 from train.options import TraceOptions
 
 TOP = 5

@@ -16,7 +16,7 @@ from tests.benchmarks.common import emotion, environment, publish, table
 from tests.benchmarks.training import LR, Rows, make_trainer, save_start
 from tokenizer import WordPieceTokenizer
 from train.__main__ import main as train
-from train.engine.precision import choose_precision
+from train.device import choose_precision
 from train.metrics import PREFIX, measure
 
 DATA = ["--model", "demo", "--dataset", str(EMOTION)]

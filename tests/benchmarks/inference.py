@@ -23,9 +23,9 @@ from tests.benchmarks.common import (
     tweets,
 )
 from tokenizer import WordPieceTokenizer
-from train.engine.batches import Encoded
-from train.engine.infer import extract_features
-from train.engine.precision import Precision, choose_precision
+from train.batches import Encoded
+from train.device import Precision, choose_precision
+from train.forward import extract_features
 
 ROUNDS = 5
 BATCH = 64

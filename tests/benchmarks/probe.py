@@ -16,8 +16,8 @@ from minibert import DistilBertModel
 from tests.benchmarks.common import emotion_or_demo, environment, publish, table
 from tokenizer import WordPieceTokenizer
 from train.data import encode
-from train.engine.infer import extract_layers
-from train.engine.precision import choose_precision
+from train.device import choose_precision
+from train.forward import extract_layers
 from train.probe import fit_classifier
 
 HEADER = ["logistic regression", "features", "seconds", "iterations", "validation accuracy"]

@@ -32,11 +32,11 @@ from tests.benchmarks.common import (
 )
 from tests.benchmarks.inference import matmul, our_flops, synchronize
 from tokenizer import WordPieceTokenizer
-from train.engine.batches import Encoded
-from train.engine.loop import Steps, fit
-from train.engine.optim import Update, make_optimizer
-from train.engine.precision import LossScale, Precision, choose_precision
+from train.batches import Encoded
+from train.device import Precision, choose_precision
 from train.options import FinetuneOptions
+from train.training.loop import Steps, fit
+from train.training.optim import LossScale, Update, make_optimizer
 
 ROUNDS = 3
 LR = 1e-4

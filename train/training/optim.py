@@ -7,7 +7,7 @@ nothing back and can be captured as a CUDA graph.
 import torch
 from torch import Tensor, nn
 
-from train.engine.precision import LossScale
+from train.device import Precision
 
 MAX_GRAD_NORM = 1.0  # transformers.TrainingArguments.max_grad_norm
 
@@ -30,6 +30,27 @@ def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.op
         {"params": rest, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=rate, fused=True, capturable=on_gpu)
+
+
+class LossScale:
+    """Dynamic loss scaling, on the device: `value` falls by half where a gradient overflows and
+    doubles after `interval` good steps (the constants are torch.amp.GradScaler's). For fp32 and
+    bf16 it stays at 1."""
+
+    def __init__(self, precision: Precision, initial: float = 65536.0, interval: int = 2000):
+        self.enabled = precision.name == "fp16"
+        self.interval = interval
+        self.value = torch.tensor(initial if self.enabled else 1.0, device=precision.device)
+        self.good_steps = torch.zeros((), device=precision.device)
+
+    def update(self, overflow: Tensor) -> None:
+        """`overflow` () float32: 1.0 if the step's gradients were not finite, else 0.0."""
+        if not self.enabled:
+            return
+        self.good_steps.add_(1).mul_(1 - overflow)
+        grown = (self.good_steps >= self.interval).float()
+        self.value.mul_(1 - 0.5 * overflow).mul_(1 + grown)
+        self.good_steps.mul_(1 - grown)
 
 
 class Update:

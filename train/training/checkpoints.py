@@ -19,8 +19,8 @@ from torch import nn
 
 from minibert.checkpoint import PretrainedModel
 from tokenizer import WordPieceTokenizer
-from train.engine.optim import Update
 from train.runs import write_json
+from train.training.optim import Update
 
 KEPT = 2  # the newest, and the one before it in case the newest is damaged
 

@@ -1,16 +1,22 @@
-"""Which device computes, in which number format, and the loss scaling that fp16 needs.
+"""What computes: the device, the number format, and how many processes share the work.
 
 Mixed precision (Micikevicius et al., arXiv 1710.03740): weights, optimiser state and loss stay in
 float32; the matrix products of the forward and backward pass run in 16 bits under torch.autocast.
-bfloat16 has float32's range and needs nothing more. float16 has not: small gradients would vanish,
-so the loss is multiplied by a scale that is found by trial (`LossScale`).
+
+Several processes: `torchrun --nproc-per-node N -m train ...` runs N copies of the command. Each
+copy holds the whole model, computes its share of the texts and, in fine-tuning, averages gradients
+with the others (DistributedDataParallel). Only rank 0 writes.
 """
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from torch import nn
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -68,22 +74,72 @@ def fastest(device: str) -> str:
     return "fp32"
 
 
-class LossScale:
-    """Dynamic loss scaling, on the device: `value` falls by half where a gradient overflows and
-    doubles after `interval` good steps (the constants are torch.amp.GradScaler's). For fp32 and
-    bf16 it stays at 1."""
+class Processes(NamedTuple):
+    """This process's number among how many; (0, 1) without torchrun."""
 
-    def __init__(self, precision: Precision, initial: float = 65536.0, interval: int = 2000):
-        self.enabled = precision.name == "fp16"
-        self.interval = interval
-        self.value = torch.tensor(initial if self.enabled else 1.0, device=precision.device)
-        self.good_steps = torch.zeros((), device=precision.device)
+    rank: int = 0
+    world: int = 1
 
-    def update(self, overflow: Tensor) -> None:
-        """`overflow` () float32: 1.0 if the step's gradients were not finite, else 0.0."""
-        if not self.enabled:
-            return
-        self.good_steps.add_(1).mul_(1 - overflow)
-        grown = (self.good_steps >= self.interval).float()
-        self.value.mul_(1 - 0.5 * overflow).mul_(1 + grown)
-        self.good_steps.mul_(1 - grown)
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the one that prints and writes."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model whose backward pass averages gradients over all processes."""
+        return nn.parallel.DistributedDataParallel(model) if self.world > 1 else model
+
+    def any(self, here: bool) -> bool:
+        """True on every process if it is True on one."""
+        if self.world == 1:
+            return here
+        flag = torch.tensor(int(here))
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        return bool(flag)
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes, in place."""
+        if self.world > 1:
+            dist.all_reduce(values)
+        return values
+
+    def gather_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Every process's rows (n, ...), one after the other in order of rank, on each process."""
+        if self.world == 1:
+            return rows
+        parts: list = [None] * self.world
+        dist.all_gather_object(parts, rows)
+        return np.concatenate(parts)
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        if self.world > 1:
+            dist.barrier()
+
+
+ALONE = Processes()
+
+
+def start_processes() -> Processes:
+    """Join the group that torchrun prepared, if it did; each process takes its own GPU."""
+    if "RANK" not in os.environ:
+        return ALONE
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("cpu:gloo,cuda:nccl")
+    else:
+        dist.init_process_group("gloo")
+    return current_processes()
+
+
+def current_processes() -> Processes:
+    """The group this process has joined, or itself alone."""
+    if dist.is_initialized():
+        return Processes(dist.get_rank(), dist.get_world_size())
+    return ALONE
+
+
+def stop_processes() -> None:
+    """Leave the group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

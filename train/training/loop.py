@@ -16,13 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from minibert.inputs import IGNORED
-from train.engine.batches import Encoded, epoch_steps
-from train.engine.distributed import ALONE, Processes
-from train.engine.graphs import CapturedStep
-from train.engine.optim import Update
-from train.engine.precision import Precision
+from train.batches import Encoded, epoch_steps
+from train.device import ALONE, Precision, Processes
 from train.options import FinetuneOptions
 from train.progress import Progress
+from train.training.graphs import CapturedStep
+from train.training.optim import Update
 
 LOG_BLOCK = 50  # steps between two looks at the device
 MAX_SKIPPED = 30  # overflowing steps in a row: from 65536 the fp16 loss scale is then below 1e-4

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from train.engine.batches import Encoded
-from train.engine.optim import Update
-from train.engine.precision import Precision
+from train.batches import Encoded
+from train.device import Precision
+from train.training.optim import Update
 
 WIDTH = 8  # padded lengths are multiples: few graphs, and aligned masks for the attention kernels
 

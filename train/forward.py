@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from minibert import DistilBertModel
-from train.engine.batches import TOKEN_BUDGET, Encoded, sorted_batches
-from train.engine.distributed import ALONE, Processes
-from train.engine.precision import Precision
+from train.batches import TOKEN_BUDGET, Encoded, sorted_batches
+from train.device import ALONE, Precision, Processes
 from train.progress import Progress
 
 Forward = Callable[[Tensor, Tensor | None], Tensor]

@@ -1,0 +1,1 @@
+"""Fine-tuning alone: the loop, the update, checkpoints, captured steps."""
