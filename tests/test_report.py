@@ -53,13 +53,7 @@ def page_of(folder: Path) -> str:
 def test_a_finished_run_gets_its_curves_confusion_calibration_and_page(run_folder) -> None:
     page = page_of(run_folder)
     names = {path.stem for path in (run_folder / "plots").iterdir()}
-    assert names == {
-        "loss",
-        "learning_rate",
-        "evaluation",
-        "confusion_validation",
-        "calibration_validation",
-    }
+    assert names == {"loss", "confusion_validation", "calibration_validation"}
     assert page.count("data:image/png;base64,") == len(names)
 
 

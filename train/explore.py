@@ -14,8 +14,8 @@ from train.device import current_processes
 from train.options import ExploreOptions
 from train.progress import Progress
 from train.report import write_report
-from train.report.page import number
 from train.runs import Run, write_json, write_text
+from train.tables import number
 
 CHUNK = 10_000  # texts encoded at a time: how often the progress bar moves
 SHOWN = 5  # examples of each kind on the terminal

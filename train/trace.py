@@ -1,4 +1,4 @@
-"""python -m train trace: one text on its way through tokenizer and model, stage by stage."""
+"""python -m train trace: print what tokenizer and model compute for one text, stage by stage."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ TOP = 5
 
 
 def run(options: TraceOptions) -> None:
-    """Print what becomes of the text: pieces, parameters, shapes, attention, and an answer."""
+    """Print the text's tokens, the model's parameters, shapes, attention, and the answer."""
     tokenizer = WordPieceTokenizer.from_pretrained(options.model)
     model_class = model_for(tensor_names(options.model))
     model = model_class.from_pretrained(options.model)
@@ -31,7 +31,8 @@ def run(options: TraceOptions) -> None:
     show("Pieces and their ids", [(piece, str(number)) for piece, number in zip(pieces, ids)])
     show("Parameters", parameter_rows(model))
     show("Shapes: B texts, S tokens, D numbers each, H heads", shape_rows(input_ids, out))
-    weights = out.attentions[-1][0, :, 0].mean(dim=0)  # (S,), over the heads
+    # (1, H, S, S): text 0, all heads, the row of [CLS]; its mean over the heads sums to 1.
+    weights = out.attentions[-1][0, :, 0].mean(dim=0)  # (S,)
     show("What [CLS] attends to in the last layer, mean of its heads", bars(pieces, weights))
     if isinstance(model, DistilBertForMaskedLM):
         show_fillers(tokenizer, ids, out.logits[0])
@@ -43,19 +44,22 @@ def run(options: TraceOptions) -> None:
 
 
 def model_for(names: set[str]) -> type[PretrainedModel]:
-    """The class that uses the head whose tensors a checkpoint holds."""
+    """The model class for the head in a checkpoint: classifier, masked-word head, or none."""
+    # config.json's "architectures" may be missing or wrong; the tensors are what can be used.
     if {"pre_classifier.weight", "classifier.weight"} <= names:
         return DistilBertForSequenceClassification
     return DistilBertForMaskedLM if "vocab_transform.weight" in names else DistilBertModel
 
 
 def parameter_rows(model: nn.Module) -> list[tuple[str, str]]:
-    """How many numbers each part of the model learns; a tied table counts once, where it is."""
+    """Number of parameters of each part; a tied table counts once, where it comes first."""
     encoder: Any = getattr(model, "distilbert", model)
     parts = dict(encoder.embeddings.named_children())
     parts |= {f"layer {i}": block for i, block in enumerate(encoder.blocks)}
     if model is not encoder:
         parts |= {name: part for name, part in model.named_children() if part is not encoder}
+    # The masked-word head's output matrix *is* the word embedding table (tied weights). Without
+    # this set it would be counted twice: 23 of DistilBERT's 66 million parameters.
     seen: set[nn.Parameter] = set()
     rows = []
     for name, part in parts.items():
@@ -67,8 +71,9 @@ def parameter_rows(model: nn.Module) -> list[tuple[str, str]]:
 
 
 def shape_rows(input_ids: Tensor, out: Any) -> list[tuple[str, str]]:
-    """From ids to the last thing computed. `out` is what a model returned when asked for all."""
-    embeddings, *layers = out.hidden_states
+    """(name, shape) of each tensor from ids to logits. out: a model's output with hidden states
+    and attentions."""
+    embeddings, *layers = out.hidden_states  # one more than layers: the first is their input
     rows = [("input_ids (B, S)", input_ids), ("embeddings (B, S, D)", embeddings)]
     for i, (weights, hidden) in enumerate(zip(out.attentions, layers)):
         rows.append((f"layer {i} attention (B, H, S, S)", weights))
@@ -79,7 +84,7 @@ def shape_rows(input_ids: Tensor, out: Any) -> list[tuple[str, str]]:
 
 
 def show_fillers(tokenizer: WordPieceTokenizer, ids: list[int], logits: Tensor) -> None:
-    """The likeliest pieces at every [MASK]; logits: (S, V)."""
+    """Print the most probable tokens at each [MASK]. logits: (S, V)."""
     positions = [i for i, number in enumerate(ids) if number == tokenizer.mask_token_id]
     for position in positions:
         top = logits[position].softmax(dim=-1).topk(TOP)
@@ -92,12 +97,12 @@ def show_fillers(tokenizer: WordPieceTokenizer, ids: list[int], logits: Tensor) 
 
 
 def bars(names: list[str], shares: Tensor) -> list[tuple[str, str]]:
-    """A number and a bar for each share of 1."""
+    """(name, number and bar) for each probability. shares: (number of names,), each 0 to 1."""
     return [(name, f"{s:.4f} {'#' * round(40 * s)}") for name, s in zip(names, shares.tolist())]
 
 
 def show(title: str, rows: list[tuple[str, str]]) -> None:
-    """A titled block of name and value, aligned."""
+    """Print a title and the (name, value) rows in two aligned columns."""
     width = max(len(name) for name, _ in rows)
     print(f"\n{title}")
     for name, value in rows:

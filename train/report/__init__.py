@@ -1,4 +1,4 @@
-"""Pictures and one HTML page of a run folder, made from its files alone."""
+"""The report of a run: pictures and one HTML page, made from the run folder's files alone."""
 
 from train.report.page import write_report
 

@@ -1,4 +1,4 @@
-"""report.html: all of a run on one page that needs nothing but itself."""
+"""Write report.html: figures, pictures, tables and texts of one run in a single HTML file."""
 
 import base64
 from pathlib import Path
@@ -9,8 +9,9 @@ import jinja2
 from train.metrics import PREFIX, doubtful_labels, per_class
 from train.report.files import RunFiles, read_run
 from train.runs import write_text
+from train.tables import number
 
-ROWS = 3_000  # of predictions.csv on the page: a browser is at ease with so many
+ROWS = 3_000  # texts of predictions.csv on the page: more would make a browser slow
 DOUBTFUL = 50
 
 Table = list[dict[str, Any]]
@@ -25,6 +26,7 @@ def write_report(folder: Path) -> Path | None:
     try:
         from train.report.plots import save_plots
     except ModuleNotFoundError as error:
+        # Only a missing matplotlib is no error (it is an extra); any other missing module is.
         if (error.name or "").partition(".")[0] != "matplotlib":
             raise
         print("matplotlib is missing, so there are no pictures: pip install 'minibert[plots]'")
@@ -39,6 +41,8 @@ def write_report(folder: Path) -> Path | None:
 
 def render(files: RunFiles, pictures: list[Path], title: str) -> str:
     """The page's HTML. Texts and labels are whatever the data holds: everything is escaped."""
+    # autoescape, because texts and labels come from files that anybody may have written; a name
+    # that the template misspells is an error (StrictUndefined), not an empty place on the page.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -64,7 +68,11 @@ def render(files: RunFiles, pictures: list[Path], title: str) -> str:
 
 
 def figures_by_split(metrics: dict[str, Any]) -> Table:
-    """[{"": "accuracy", "validation": 0.93, "test": 0.92}, ...]."""
+    """Metrics as a table with a row per metric and a column per split that was measured.
+
+    >>> figures_by_split({"eval_accuracy": 0.93, "test_accuracy": 0.92})
+    [{'': 'accuracy', 'validation': 0.93, 'test': 0.92}]
+    """
     splits = {split: p + "_" for split, p in PREFIX.items() if f"{p}_accuracy" in metrics}
     names = {
         key.removeprefix(start): None  # a dict keeps the order and drops the repeats
@@ -80,7 +88,7 @@ def figures_by_split(metrics: dict[str, Any]) -> Table:
 
 
 def run_figures(metrics: dict[str, Any]) -> dict[str, Any]:
-    """What is said of the whole run and not of a split."""
+    """Metrics that belong to no split: runtime, number of steps, iterations, ..."""
     starts = tuple(prefix + "_" for prefix in PREFIX.values())
     return {
         name.replace("_", " "): value
@@ -90,18 +98,18 @@ def run_figures(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def explore_tables(files: RunFiles) -> dict[str, Table]:
-    """What `explore` counted: splits, repeated texts, texts shared by splits."""
+    """The tables of explore.json: classes, splits, repeated texts, texts in several splits."""
     return {name.capitalize(): rows for name, rows in files.explore.get("tables", {}).items()}
 
 
 def layer_tables(files: RunFiles) -> dict[str, Table]:
-    """The probe's accuracies, a row per layer."""
+    """The probe's accuracies: a row for each layer and pooling."""
     layers = files.metrics.get("layers")
     return {"Probe by layer": layers} if layers else {}
 
 
 def class_tables(files: RunFiles) -> dict[str, Table]:
-    """Precision, recall and F1 of every class, a table per split."""
+    """Precision, recall and F1 of each class: a table per split."""
     if not len(files.predictions):
         return {}
     return {
@@ -117,28 +125,11 @@ def records(rows: Any) -> Table:
     return rows.to_dict("records") if len(rows) else []
 
 
-def number(value: Any) -> str:
-    """A cell of a table; None is an empty one, text stays as it is.
-
-    >>> [number(value) for value in (0.675, 18.413, 16_000, None, "joy")]
-    ['0.6750', '18.41', '16,000', '', 'joy']
-    """
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        size = abs(value)
-        shape = ".4f" if 1e-3 <= size < 1 or size == 0 else ",.0f" if size >= 1e4 else ".4g"
-        return format(value, shape)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return str(value)
-
-
 def caption(picture: Path) -> str:
-    """Words under a picture, from its file's name."""
+    """The text a screen reader says for a picture, made from its file name."""
     return picture.stem.replace("_", " ")
 
 
 def data_uri(picture: Path) -> str:
-    """The picture itself as an address, so that the page needs no second file."""
+    """The PNG file as a data: URI, so that the page works without any other file."""
     return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode("ascii")

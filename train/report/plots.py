@@ -1,7 +1,7 @@
-"""The pictures of a run, as PNG files. Colours, order of classes and sizes are fixed here.
+"""Draw the pictures of a run as PNG files with matplotlib.
 
-A class has one colour in every picture: Okabe and Ito's palette, which readers with any of the
-common colour blindnesses can tell apart; no picture relies on colour alone.
+Each class has the same colour in every picture, from the palette of Okabe and Ito (2008), which
+readers with the common forms of colour blindness can tell apart.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from train.metrics import PREFIX, calibration, calibration_error
 from train.report.files import RunFiles
 
 COLOURS = ["#0072B2", "#E69F00", "#CC79A7", "#D55E00", "#009E73", "#56B4E9", "#777777"]
-BLUE, ORANGE, _, RED, GREEN, _, GREY = COLOURS
+BLUE, ORANGE, GREY = COLOURS[0], COLOURS[1], COLOURS[6]
 WIDTH = 6.4  # inches
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -30,14 +30,15 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "figure.constrained_layout.use": True,
     "savefig.dpi": 140,
-    "text.parse_math": False,  # labels are the user's: a $ is a dollar
+    "text.parse_math": False,  # a $ in a label is a dollar sign, not the start of a formula
 }
-MANY = 15  # classes beyond which numbers inside a confusion matrix would be unreadable
+MANY = 15  # with more classes, numbers inside a confusion matrix would be too small to read
 
 
 def save_plots(files: RunFiles, folder: Path) -> list[Path]:
-    """All pictures that the files of a run give, as PNG in the folder, in the order to be shown."""
+    """Draw each picture that the run has data for; the PNG paths, in the order of the page."""
     folder.mkdir(exist_ok=True)
+    # Pictures of an earlier run in this folder would be taken for pictures of this one.
     for old in folder.glob("*.png"):
         old.unlink()
     paths = []
@@ -49,16 +50,13 @@ def save_plots(files: RunFiles, folder: Path) -> list[Path]:
 
 
 def draw(files: RunFiles) -> Iterator[tuple[str, Figure]]:
-    """Name and figure of every picture for which there is data."""
+    """(name, figure) of each picture whose data the run folder holds."""
     if len(files.lengths):
         yield "classes", classes(files)
         yield "words", words(files)
         yield "tokens", tokens(files.lengths["tokens"], files.explore["limit"])
     if len(files.steps):
         yield "loss", losses(files.steps, files.evaluations)
-        yield "learning_rate", learning_rate(files.steps)
-    if len(files.evaluations):
-        yield "evaluation", evaluations(files.evaluations)
     if "layers" in files.metrics:
         yield "layers", layers(pd.DataFrame(files.metrics["layers"]), files.metrics)
     if len(files.map):
@@ -70,22 +68,22 @@ def draw(files: RunFiles) -> Iterator[tuple[str, Figure]]:
 
 
 def colour(label_id: int) -> str:
-    """One colour per class, the same in every picture."""
+    """The colour of a class; with more than seven classes, colours repeat."""
     return COLOURS[label_id % len(COLOURS)]
 
 
 def shorten(name: str, length: int = 20) -> str:
-    """A class name that fits beside an axis."""
+    """A class name cut to at most `length` characters, so that it fits beside an axis."""
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
 def by_class_height(n_labels: int) -> float:
-    """Inches for a picture with a line per class."""
+    """Height in inches of a picture that has one row for each class."""
     return 1.4 + 0.36 * n_labels
 
 
 def classes(files: RunFiles) -> Figure:
-    """Texts per class in the first split: the tutorial's "Frequency of Classes"."""
+    """Bar chart: texts per class in the first split (the tutorial's "Frequency of Classes")."""
     split = files.lengths["split"].iloc[0]
     rows = files.lengths[files.lengths["split"] == split]
     counts = rows["label_name"].value_counts().reindex(files.labels, fill_value=0)
@@ -104,7 +102,7 @@ def classes(files: RunFiles) -> Figure:
 
 
 def words(files: RunFiles) -> Figure:
-    """Box plot by class: the box holds the middle half, the whiskers reach 1.5 boxes further."""
+    """Box plot: words per text by class. Box: quartiles; whiskers: 1.5 times the box's length."""
     groups = [
         files.lengths.loc[files.lengths["label_name"] == name, "words"] for name in files.labels
     ]
@@ -127,7 +125,7 @@ def words(files: RunFiles) -> Figure:
 
 
 def tokens(lengths: pd.Series, limit: int) -> Figure:
-    """How many texts have how many tokens, and where the model's limit cuts."""
+    """Histogram: tokens per text, with the length at which texts are truncated."""
     figure = Figure(figsize=(WIDTH, 3.4))
     axes = figure.subplots()
     longest = int(lengths.max())
@@ -141,9 +139,10 @@ def tokens(lengths: pd.Series, limit: int) -> Figure:
 
 
 def losses(steps: pd.DataFrame, evaluations: pd.DataFrame) -> Figure:
-    """Every step's loss is noise around a curve, so the curve is drawn over it."""
+    """Line chart: training loss of each step, its running mean, and validation loss."""
     figure = Figure(figsize=(WIDTH, 3.4))
     axes = figure.subplots()
+    # One batch's loss is a noisy estimate; a running mean over 1/50 of the steps shows the trend.
     window = max(1, len(steps) // 50)
     axes.plot(steps["step"], steps["loss"], color=BLUE, alpha=0.25, linewidth=0.8)
     smooth = steps["loss"].rolling(window, center=True, min_periods=1).mean()
@@ -153,7 +152,7 @@ def losses(steps: pd.DataFrame, evaluations: pd.DataFrame) -> Figure:
             evaluations["step"],
             evaluations["eval_loss"],
             "o--",
-            color="#D55E00",
+            color=COLOURS[3],
             label="validation",
         )
     axes.set(title="Loss", xlabel="optimiser step", ylabel="cross entropy, nats")
@@ -162,32 +161,8 @@ def losses(steps: pd.DataFrame, evaluations: pd.DataFrame) -> Figure:
     return figure
 
 
-def learning_rate(steps: pd.DataFrame) -> Figure:
-    """The schedule as it was followed: warm-up, then down to zero."""
-    figure = Figure(figsize=(WIDTH, 2.6))
-    axes = figure.subplots()
-    axes.plot(steps["step"], steps["lr"], color=BLUE)
-    axes.set(title="Learning rate", xlabel="optimiser step")
-    axes.set_ylim(bottom=0)
-    return figure
-
-
-def evaluations(records: pd.DataFrame) -> Figure:
-    """Accuracy and both means of F1 after each evaluation."""
-    figure = Figure(figsize=(WIDTH, 3.2))
-    axes = figure.subplots()
-    curves = (("accuracy", "o-", BLUE), ("f1", "s--", ORANGE), ("macro_f1", "^:", GREEN))
-    for name, style, line_colour in curves:
-        title = {"f1": "weighted F1", "macro_f1": "macro F1"}.get(name, name)
-        axes.plot(records["epoch"], records[f"eval_{name}"], style, color=line_colour, label=title)
-    axes.set(title="Validation, epoch by epoch", xlabel="epoch")
-    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-    axes.legend(frameon=False, loc="lower right")
-    return figure
-
-
 def layers(records: pd.DataFrame, metrics: dict) -> Figure:
-    """Accuracy layer by layer on the split that models are chosen by."""
+    """Line chart: the probe's accuracy on each layer, on the validation split if there is one."""
     name = next(n for n in ("eval", "test", "train") if f"{n}_accuracy" in records)
     split = next(split for split, prefix in PREFIX.items() if prefix == name)
     figure = Figure(figsize=(WIDTH, 3.6))
@@ -207,12 +182,13 @@ def layers(records: pd.DataFrame, metrics: dict) -> Figure:
 
 
 def flat_map(points: pd.DataFrame, labels: list[str], method: str) -> Figure:
-    """One panel per class over the same plane: where its texts lie, the darker the more."""
+    """Density maps, one per class, of the training texts in two dimensions."""
     columns = min(3, len(labels))
     rows = -(-len(labels) // columns)
     figure = Figure(figsize=(WIDTH, 0.6 + 2.0 * rows))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
-    # A few far points would squeeze all others into a corner of the panel.
+    # The axes leave out 0.5 % of the points on each side: a few outliers would set the scale and
+    # squeeze all other texts into a corner of the panel.
     low, high = points[["x", "y"]].quantile(0.005), points[["x", "y"]].quantile(0.995)
     extent = (low["x"], high["x"], low["y"], high["y"])
     for i, (label, axes) in enumerate(zip(labels, panels)):
@@ -229,17 +205,18 @@ def flat_map(points: pd.DataFrame, labels: list[str], method: str) -> Figure:
 
 
 def confusion(rows: pd.DataFrame, labels: list[str], split: str) -> Figure:
-    """Each row sums to 1: of the texts of a class, the share that was given each label."""
+    """Confusion matrix, normalised by row: the share of a class's texts that got each label."""
     matrix = confusion_matrix(
         rows["label"], rows["predicted_label"], labels=labels, normalize="true"
     )
     side = max(3.6, 1.6 + 0.62 * min(len(labels), MANY))
     figure = Figure(figsize=(side + 0.4, side))
     axes = figure.subplots()
+    # The scale is fixed at 0 to 1, so that matrices of two splits or two runs can be compared.
     axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
     if len(labels) <= MANY:
         for (i, j), share in np.ndenumerate(matrix):
-            shade = "white" if share > 0.65 else "black"
+            shade = "white" if share > 0.65 else "black"  # readable on dark and on light blue
             axes.text(j, i, f"{share:.2f}", ha="center", va="center", color=shade)
     names = [shorten(name, 14) for name in labels]
     size = 10 if len(labels) <= MANY else max(3, 150 / len(labels))
@@ -254,7 +231,7 @@ def confusion(rows: pd.DataFrame, labels: list[str], split: str) -> Figure:
 
 
 def reliability(rows: pd.DataFrame, split: str) -> Figure:
-    """Points on the diagonal: right as often as it is sure. Below: too sure."""
+    """Reliability diagram: accuracy against confidence; below the diagonal is over-confident."""
     table = calibration(
         rows["probability"].to_numpy(), (rows["label"] == rows["predicted_label"]).to_numpy()
     )
