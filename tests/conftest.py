@@ -1,6 +1,7 @@
 """What all tests share: no network unless asked for, and an honest count of what could not run."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 # Read by huggingface_hub and datasets when they are imported, so it is set before anything else.
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from tests import EMOTION
+from tests.command import Result, run_command
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +84,56 @@ def few_sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines = (DEMO_FOLDER / f"{name}.csv").read_text(encoding="utf-8").splitlines(keepends=True)
         (folder / f"{name}.csv").write_text("".join(lines[: n_rows + 1]), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def usual_flags(tiny_model: Path, tiny_classifier: Path, few_sentences: Path) -> Callable:
+    """usual_flags("probe") -> a tiny model, few sentences, on the CPU. Flags that follow win."""
+
+    def flags(name: str) -> list[str]:
+        is_trained = name in ("evaluate", "predict")
+        given = ["--model", str(tiny_classifier if is_trained else tiny_model)]
+        if name != "predict":
+            given += ["--dataset", str(few_sentences)]
+        if name != "explore":
+            given += ["--device", "cpu"]
+        if name == "finetune":
+            given += ["--lr", "1e-3"]
+        return given
+
+    return flags
+
+
+@pytest.fixture
+def command(usual_flags: Callable, tmp_path: Path) -> Callable:
+    """command("probe", flags...) -> Result(status, folder, out, err, metrics) of a run with the
+    usual flags, in tmp_path / to. With report=True it draws its report too; stdin: bytes."""
+
+    def run(name: str, *flags: str, to: str = "run", **how) -> Result:
+        given = [name, *usual_flags(name)]
+        if name != "predict":
+            given += ["--output-dir", str(tmp_path / to)]
+        return run_command([*given, *flags], tmp_path / to, **how)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(usual_flags: Callable, tmp_path_factory: pytest.TempPathFactory) -> Callable:
+    """finished("finetune", flags...) -> the Result of such a run, made once for all tests that ask
+    for it: they may read its folder and not change it."""
+    results: dict[tuple, Result] = {}
+
+    def run(name: str, *flags: str, **how) -> Result:
+        key = (name, *flags, *how.items())
+        if key not in results:
+            folder = tmp_path_factory.mktemp("finished") / name
+            given = [name, *usual_flags(name), "--output-dir", str(folder), *flags]
+            results[key] = run_command(given, folder, **how)
+            assert results[key].status == 0, results[key].err
+        return results[key]
+
+    return run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

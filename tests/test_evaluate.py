@@ -1,6 +1,5 @@
 """evaluate measures any saved model, with the tutorial's names and its error analysis."""
 
-import json
 import re
 
 import numpy as np
@@ -10,35 +9,22 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-import train.evaluate
-from train.__main__ import main
 from train.data import EMOTION_LABELS
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_report():
-    """test_report.py looks at those."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(train.evaluate, "write_report", lambda folder: None)
-        yield
-
-
 @pytest.fixture(scope="module")
-def evaluated(tiny_classifier, few_sentences, tmp_path_factory):
-    """The run folder of one evaluation of the test split."""
-    folder = tmp_path_factory.mktemp("runs") / "evaluate"
-    given = ["evaluate", "--model", str(tiny_classifier), "--dataset", str(few_sentences)]
-    assert main([*given, "--device", "cpu", "--output-dir", str(folder)]) == 0
-    return folder
+def evaluated(finished):
+    """The Result of one evaluation of the test split."""
+    return finished("evaluate")
 
 
 @pytest.fixture(scope="module")
 def predictions(evaluated) -> pd.DataFrame:
-    return pd.read_csv(evaluated / "predictions.csv")
+    return pd.read_csv(evaluated.folder / "predictions.csv")
 
 
 def test_the_metrics_have_the_tutorials_names(evaluated) -> None:
-    metrics = json.loads((evaluated / "metrics.json").read_text())
+    metrics = evaluated.metrics
     assert {
         "test_loss",
         "test_accuracy",
@@ -78,39 +64,29 @@ def test_predictions_begin_with_the_highest_loss(predictions) -> None:
 
 
 def test_the_ten_highest_and_lowest_losses_are_printed_with_their_rows(
-    tiny_classifier, few_sentences, tmp_path, predictions, capsys
+    evaluated, predictions
 ) -> None:
-    given = ["evaluate", "--model", str(tiny_classifier), "--dataset", str(few_sentences)]
-    assert main([*given, "--device", "cpu", "--output-dir", str(tmp_path)]) == 0
-    printed = capsys.readouterr().out
-
     def rows(title: str) -> list[int]:
-        section = printed.split(f"{title}\n")[1].split("\n\n")[0]
+        section = evaluated.out.split(f"{title}\n")[1].split("\n\n")[0]
         return [int(number) for number in re.findall(r"^(\d+) ", section, re.MULTILINE)]
 
     assert rows("Highest losses") == list(predictions["row"][:10])
     assert rows("Lowest losses") == list(predictions["row"][:-11:-1])
-    assert "Labels that may be wrong: " in printed and "Calibration" in printed
+    assert "Labels that may be wrong: " in evaluated.out and "Calibration" in evaluated.out
 
 
-def test_the_validation_split_is_measured_under_the_name_of_an_evaluation(
-    tiny_classifier, few_sentences, tmp_path
-) -> None:
-    given = ["evaluate", "--model", str(tiny_classifier), "--dataset", str(few_sentences)]
-    assert main([*given, "--split", "validation", "--output-dir", str(tmp_path)]) == 0
-    assert "eval_accuracy" in json.loads((tmp_path / "metrics.json").read_text())
+def test_the_validation_split_is_measured_under_the_name_of_an_evaluation(command) -> None:
+    assert "eval_accuracy" in command("evaluate", "--split", "validation").metrics
 
 
-def test_a_split_that_is_not_there_is_named(tiny_classifier, few_sentences, tmp_path, capsys):
-    file = str(few_sentences / "test.csv")
-    given = ["evaluate", "--model", str(tiny_classifier), "--test-file", file]
-    status = main([*given, "--split", "validation", "--output-dir", str(tmp_path / "run")])
-    assert status == 2
-    assert "--split validation: the data has only test" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+def test_a_split_that_is_not_there_is_named(command, few_sentences):
+    test_file = str(few_sentences / "test.csv")
+    refused = command("evaluate", "--test-file", test_file, "--split", "validation")
+    assert refused.status == 2
+    assert "--split validation: the data has only test" in refused.err
+    assert not refused.folder.exists()
 
 
-def test_an_encoder_without_a_classifier_is_refused(tiny_model, few_sentences, tmp_path, capsys):
-    given = ["evaluate", "--model", str(tiny_model), "--dataset", str(few_sentences)]
-    assert main([*given, "--output-dir", str(tmp_path / "run")]) == 2
-    assert "no trained classifier" in capsys.readouterr().err
+def test_an_encoder_without_a_classifier_is_refused(command, tiny_model):
+    refused = command("evaluate", "--model", str(tiny_model))
+    assert refused.status == 2 and "no trained classifier" in refused.err

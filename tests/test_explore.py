@@ -6,28 +6,23 @@ from pathlib import Path
 
 import pytest
 
-import train.explore
-from train.__main__ import main
-
 
 @pytest.fixture
-def explore(tmp_path, tiny_model, monkeypatch, capsys):
+def explore(command, tmp_path, tiny_model):
     """explore(flags...) -> (explore.json's tables, what was printed); the model folder holds a
-    vocabulary and no weights. No report is drawn: test_report.py looks at those."""
-    monkeypatch.setattr(train.explore, "write_report", lambda folder: None)
+    vocabulary and no weights."""
     model = tmp_path / "vocabulary"
     model.mkdir()
     for name in ("vocab.txt", "tokenizer_config.json"):
         shutil.copy(tiny_model / name, model)
 
-    def command(*flags: str) -> tuple[dict, str]:
-        folder = tmp_path / "run"
-        given = ["explore", "--model", str(model), "--output-dir", str(folder), *flags]
-        assert main(given) == 0
-        tables = json.loads((folder / "explore.json").read_text(encoding="utf-8"))["tables"]
-        return tables, capsys.readouterr().out
+    def tables(*flags: str) -> tuple[dict, str]:
+        result = command("explore", "--model", str(model), *flags)
+        assert result.status == 0, result.err
+        text = (result.folder / "explore.json").read_text(encoding="utf-8")
+        return json.loads(text)["tables"], result.out
 
-    return command
+    return tables
 
 
 def write_csv(path: Path, *rows: tuple[str, str]) -> str:

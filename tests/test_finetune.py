@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,23 +17,14 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import train.training.checkpoints
 import train.training.loop
 from minibert import DistilBertForSequenceClassification
-from train.__main__ import main
+from tests import ROOT
 from train.training.checkpoints import list_checkpoints
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def finetune(tiny_model, few_sentences, tmp_path, capsys):
-    """finetune("--flag", ..., to="name") -> (exit status, run folder, stderr)."""
-
-    def command(*flags: str, to: str = "run") -> tuple[int, Path, str]:
-        given = ["finetune", "--model", str(tiny_model), "--dataset", str(few_sentences)]
-        given += ["--output-dir", str(tmp_path / to), "--device", "cpu", "--lr", "1e-3"]
-        status = main([*given, *flags])
-        return status, tmp_path / to, capsys.readouterr().err
-
-    return command
+def finetune(command):
+    """finetune(flags..., to="name") -> the Result of a short fine-tuning run."""
+    return partial(command, "finetune")
 
 
 def weights(folder: Path) -> bytes:
@@ -44,6 +36,11 @@ def results(folder: Path) -> tuple:
     metrics = json.loads((folder / "metrics.json").read_text())
     metrics.pop("runtime")
     return weights(folder), (folder / "log.jsonl").read_text(), metrics
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file below the folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def interrupt_at(monkeypatch, step: int) -> None:
@@ -58,9 +55,8 @@ def interrupt_at(monkeypatch, step: int) -> None:
     monkeypatch.setattr(train.training.loop, "seed_step", seed_step)
 
 
-def test_the_run_folder_has_all_its_parts(finetune):
-    status, folder, _ = finetune("--epochs", "2", "--batch-size", "8")
-    assert status == 0
+def test_the_run_folder_has_all_its_parts(finished):
+    folder = finished("finetune").folder
     config = json.loads((folder / "config.json").read_text())
     assert config["options"]["batch_size"] == 8
     assert {"torch", "commit", "python"} <= config["environment"].keys()
@@ -79,8 +75,8 @@ def test_the_run_folder_has_all_its_parts(finetune):
     assert losses == sorted(losses, reverse=True)
 
 
-def test_the_saved_model_loads_in_transformers_with_equal_logits(finetune):
-    _, folder, _ = finetune("--max-steps", "3")
+def test_the_saved_model_loads_in_transformers_with_equal_logits(finished):
+    folder = finished("finetune").folder
     theirs = AutoModelForSequenceClassification.from_pretrained(folder / "final").eval()
     ours = DistilBertForSequenceClassification.from_pretrained(folder / "final")
     ids = AutoTokenizer.from_pretrained(folder / "final")("so this is it", return_tensors="pt")
@@ -91,34 +87,36 @@ def test_the_saved_model_loads_in_transformers_with_equal_logits(finetune):
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(finetune):
-    runs = [finetune("--seed", seed, to=to)[1] for seed, to in (("1", "a"), ("1", "b"), ("2", "c"))]
-    assert results(runs[0]) == results(runs[1])
-    assert weights(runs[0]) != weights(runs[2])
+    first, again, other = (
+        finetune("--seed", seed, to=to).folder for seed, to in (("1", "a"), ("1", "b"), ("2", "c"))
+    )
+    assert results(first) == results(again)
+    assert weights(first) != weights(other)
 
 
 @pytest.mark.parametrize("cut", [0, 4, 8, 9, 16])
-def test_ctrl_c_at_any_step_then_resume_is_the_uninterrupted_run(finetune, monkeypatch, cut):
+def test_ctrl_c_at_any_step_then_resume_is_the_uninterrupted_run(
+    finetune, finished, monkeypatch, cut
+):
     """18 steps in two epochs of 9; each step accumulates over two forward passes."""
     flags = ("--batch-size", "4", "--grad-accum", "2")
-    _, whole, _ = finetune(*flags, to="whole")
     with monkeypatch.context() as patch:
         interrupt_at(patch, cut)
-        status, folder, stderr = finetune(*flags)
-    assert status == 130
-    assert "--resume" in stderr and "Traceback" not in stderr
-    assert [f.name for f in list_checkpoints(folder)] == [f"step-{cut + 1}"]
-    assert finetune(*flags, "--resume")[0] == 0
-    assert results(folder) == results(whole)
+        cut_short = finetune(*flags)
+    assert cut_short.status == 130
+    assert "--resume" in cut_short.err and "Traceback" not in cut_short.err
+    assert [f.name for f in list_checkpoints(cut_short.folder)] == [f"step-{cut + 1}"]
+    resumed = finetune(*flags, "--resume")
+    assert resumed.status == 0
+    assert results(resumed.folder) == results(finished("finetune", *flags).folder)
 
 
-def test_a_second_resume_goes_on_from_the_second_interruption(finetune, monkeypatch):
-    _, whole, _ = finetune(to="whole")
+def test_a_second_resume_goes_on_from_the_second_interruption(finetune, finished, monkeypatch):
     for flags, cut in (((), 3), (("--resume",), 11)):
         with monkeypatch.context() as patch:
             interrupt_at(patch, cut)
-            assert finetune(*flags)[0] == 130
-    _, folder, _ = finetune("--resume")
-    assert results(folder) == results(whole)
+            assert finetune(*flags).status == 130
+    assert results(finetune("--resume").folder) == results(finished("finetune").folder)
 
 
 def test_a_killed_process_loses_no_more_than_the_steps_since_its_checkpoint(
@@ -136,23 +134,24 @@ def test_a_killed_process_loses_no_more_than_the_steps_since_its_checkpoint(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    _, whole, _ = finetune(*flags, to="whole")
-    status, folder, stderr = finetune(*flags, "--resume")
-    assert status == 0, stderr
-    assert results(folder) == results(whole)
+    whole = finetune(*flags, to="whole")
+    resumed = finetune(*flags, "--resume")
+    assert resumed.status == 0, resumed.err
+    assert results(resumed.folder) == results(whole.folder)
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(finetune):
-    _, whole, _ = finetune("--save-steps", "5", to="whole")
-    newest, before = list_checkpoints(whole)
+    folder = finetune("--save-steps", "5").folder
+    newest, before = list_checkpoints(folder)
     assert (newest.name, before.name) == ("step-15", "step-10")
-    expected = results(whole)
+    expected = results(folder)
     data = bytearray((newest / "optimizer.safetensors").read_bytes())
     data[-1] ^= 1
     (newest / "optimizer.safetensors").write_bytes(data)
-    status, folder, stderr = finetune("--save-steps", "5", "--resume", to="whole")
-    assert status == 0
-    assert f"{newest} is damaged (optimizer.safetensors has changed" in stderr
+    resumed = finetune("--save-steps", "5", "--resume")
+    assert resumed.status == 0
+    assert f"{newest} is damaged (optimizer.safetensors has changed" in resumed.err
+    assert "resuming after step 10" in resumed.out
     assert results(folder) == expected
 
 
@@ -166,11 +165,11 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_no_litter(finetune, monkeyp
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(train.training.checkpoints, "save_file", save_file)
-    status, folder, stderr = finetune("--save-steps", "5")
-    assert status == 2 and "No space left on device" in stderr
-    assert [f.name for f in (folder / "checkpoints").iterdir()] == ["step-5"]
+    full = finetune("--save-steps", "5")
+    assert full.status == 2 and "No space left on device" in full.err
+    assert [f.name for f in (full.folder / "checkpoints").iterdir()] == ["step-5"]
     monkeypatch.undo()
-    assert finetune("--save-steps", "5", "--resume")[0] == 0
+    assert finetune("--save-steps", "5", "--resume").status == 0
 
 
 @pytest.mark.parametrize(
@@ -182,60 +181,61 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_no_litter(finetune, monkeyp
         (["--precision", "bf16"], "precision was 'fp32'"),
     ],
 )
-def test_resuming_with_another_setting_is_refused_by_name(
-    finetune, monkeypatch, tmp_path, flags, setting
+def test_resuming_with_another_setting_is_refused_by_name_and_changes_nothing(
+    finetune, monkeypatch, flags, setting
 ):
     with monkeypatch.context() as patch:
         interrupt_at(patch, 2)
-        finetune()
-    before = {
-        p: p.stat().st_mtime_ns for p in Path(finetune.__closure__[2].cell_contents).rglob("*")
-    }
-    status, _, stderr = finetune(*flags, "--resume")
-    assert status == 2 and setting in stderr
-    assert all(p.stat().st_mtime_ns == at for p, at in before.items())
+        folder = finetune().folder
+    before = contents(folder)
+    assert {"config.json", "log.jsonl"} <= {path.name for path in before}
+    refused = finetune(*flags, "--resume")
+    assert refused.status == 2 and setting in refused.err
+    assert contents(folder) == before
 
 
-def test_resuming_with_other_data_or_labels_is_refused(finetune, monkeypatch, tmp_path):
+def test_resuming_with_other_data_is_refused(finetune, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         interrupt_at(patch, 2)
         finetune()
     other = tmp_path / "other"
     other.mkdir()
     (other / "train.csv").write_text("text,label\na,up\nb,down\n")
-    status, _, stderr = finetune("--dataset", str(other), "--resume")
-    assert status == 2 and "data was" in stderr
+    refused = finetune("--dataset", str(other), "--resume")
+    assert refused.status == 2 and "data was" in refused.err
 
 
 def test_resuming_where_nothing_was_saved_is_refused(finetune):
-    status, folder, stderr = finetune("--resume")
-    assert status == 2 and "no valid checkpoint found" in stderr
-    assert not folder.exists()
+    refused = finetune("--resume")
+    assert refused.status == 2 and "no valid checkpoint found" in refused.err
+    assert not refused.folder.exists()
 
 
 def test_a_used_folder_is_refused_untouched_and_replaced_on_demand(finetune, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
-    status, folder, stderr = finetune()
-    assert status == 2 and "not empty" in stderr and "--overwrite" in stderr
-    assert [p.name for p in folder.iterdir()] == ["notes.txt"]
-    assert finetune("--overwrite", "--max-steps", "1")[0] == 0
-    assert (folder / "notes.txt").read_text() == "mine"  # only a run's own parts are replaced
+    refused = finetune()
+    assert refused.status == 2 and "not empty" in refused.err and "--overwrite" in refused.err
+    assert [p.name for p in refused.folder.iterdir()] == ["notes.txt"]
+    assert finetune("--overwrite", "--max-steps", "1").status == 0
+    assert (
+        refused.folder / "notes.txt"
+    ).read_text() == "mine"  # only a run's own parts are replaced
 
 
 def test_an_output_that_is_a_file_or_not_writable_is_refused_before_training(finetune, tmp_path):
     (tmp_path / "file").write_text("")
-    status, _, stderr = finetune(to="file")
-    assert status == 2 and "is a file" in stderr
-    status, _, stderr = finetune(to="file/below")
-    assert status == 2
+    refused = finetune("--output-dir", str(tmp_path / "file"))
+    assert refused.status == 2 and "is a file" in refused.err
+    assert finetune("--output-dir", str(tmp_path / "file" / "below")).status == 2
 
 
 def test_a_rate_that_diverges_stops_the_run_and_saves_no_such_weights(finetune):
-    status, folder, stderr = finetune("--lr", "1e30", "--save-steps", "1")
-    assert status == 2 and "diverged" in stderr and "Traceback" not in stderr
-    assert not (folder / "final").exists()
-    for checkpoint in list_checkpoints(folder):
+    diverged = finetune("--lr", "1e30", "--save-steps", "1")
+    assert diverged.status == 2
+    assert "diverged" in diverged.err and "Traceback" not in diverged.err
+    assert not (diverged.folder / "final").exists()
+    for checkpoint in list_checkpoints(diverged.folder):
         model = DistilBertForSequenceClassification.from_pretrained(checkpoint)
         assert all(torch.isfinite(p).all() for p in model.parameters())
 
@@ -245,6 +245,6 @@ def test_running_out_of_memory_names_the_batch_size(finetune, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
     monkeypatch.setattr(train.training.loop, "train_step", no_room)
-    status, _, stderr = finetune("--batch-size", "16")
-    assert status == 2
-    assert "--batch-size 16 is too large" in stderr and len(stderr.splitlines()) <= 2
+    refused = finetune("--batch-size", "16")
+    assert refused.status == 2
+    assert "--batch-size 16 is too large" in refused.err and len(refused.err.splitlines()) <= 2

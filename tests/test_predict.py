@@ -1,13 +1,10 @@
 """predict answers each text in its order, whatever the number of texts."""
 
-import io
 import json
-import sys
 
 import pytest
 
 import train.predict
-from train.__main__ import main
 from train.data import EMOTION_LABELS
 from train.options import PredictOptions
 from train.predict import format_prediction
@@ -16,16 +13,15 @@ SCORES = {"sadness": 0.1, "joy": 0.7, "love": 0.2}
 
 
 @pytest.fixture
-def predict(tiny_classifier, capsys, monkeypatch):
+def predict(command):
     """predict(arguments, stdin=bytes) -> the lines printed."""
 
-    def command(*given: str, stdin: bytes = b"") -> list[str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="ascii"))
-        status = main(["predict", "--model", str(tiny_classifier), "--device", "cpu", *given])
-        assert status == 0
-        return capsys.readouterr().out.splitlines()
+    def lines(*given: str, stdin: bytes = b"") -> list[str]:
+        result = command("predict", *given, stdin=stdin)
+        assert result.status == 0, result.err
+        return result.out.splitlines()
 
-    return command
+    return lines
 
 
 def test_a_text_is_answered_with_its_likeliest_label() -> None:
@@ -92,6 +88,6 @@ def test_many_texts_end_with_the_rate(tiny_classifier, monkeypatch, capsys) -> N
     assert "150 texts in " in capsys.readouterr().err
 
 
-def test_a_folder_without_a_trained_classifier_is_refused(tiny_model, capsys) -> None:
-    assert main(["predict", "--model", str(tiny_model), "hello"]) == 2
-    assert "no trained classifier" in capsys.readouterr().err
+def test_a_folder_without_a_trained_classifier_is_refused(command, tiny_model) -> None:
+    refused = command("predict", "--model", str(tiny_model), "hello")
+    assert refused.status == 2 and "no trained classifier" in refused.err

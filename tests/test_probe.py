@@ -1,7 +1,7 @@
 """probe: features of a frozen encoder, a convex classifier on them, and both for every layer."""
 
-import json
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +14,6 @@ import train.features
 import train.probe
 from minibert import DistilBertModel
 from tokenizer import WordPieceTokenizer
-from train.__main__ import main
 from train.batches import Encoded
 from train.device import choose_precision
 from train.forward import POOLINGS, extract_features, extract_layers
@@ -23,19 +22,9 @@ from train.runs import write_text
 
 
 @pytest.fixture
-def probe(tiny_model, few_sentences, tmp_path, monkeypatch, capsys):
-    """probe(flags..., to="name") -> (exit status, metrics, stdout and stderr). No report is drawn:
-    test_report.py looks at those."""
-    monkeypatch.setattr(train.probe, "write_report", lambda folder: None)
-
-    def command(*flags: str, to: str = "run", model: str = str(tiny_model)):
-        given = ["probe", "--model", model, "--dataset", str(few_sentences), "--device", "cpu"]
-        status = main([*given, "--output-dir", str(tmp_path / to), *flags])
-        path = tmp_path / to / "metrics.json"
-        said = capsys.readouterr()
-        return status, json.loads(path.read_text()) if path.exists() else {}, said.out + said.err
-
-    return command
+def probe(command):
+    """probe(flags..., to="name") -> the Result of probing a tiny model."""
+    return partial(command, "probe")
 
 
 @pytest.fixture
@@ -56,9 +45,9 @@ def blobs(n_texts: int, n_classes: int, dim: int, seed: int = 0) -> tuple[np.nda
     return (points * np.geomspace(0.01, 10, dim)).astype(np.float32), labels
 
 
-def test_every_split_has_its_baseline_accuracy_and_both_f1(probe) -> None:
-    status, metrics, said = probe()
-    assert status == 0 and metrics["converged"] is True and "converged after" in said
+def test_every_split_has_its_baseline_accuracy_and_both_f1(finished) -> None:
+    _, _, out, _, metrics = finished("probe")
+    assert metrics["converged"] is True and "converged after" in out
     for split in ("train", "eval", "test"):
         names = {f"{split}_{name}" for name in ("baseline", "accuracy", "f1", "macro_f1", "loss")}
         assert names <= metrics.keys()
@@ -84,9 +73,11 @@ def test_the_pooled_vectors_are_the_hidden_states_of_each_layer(tiny_model) -> N
         np.testing.assert_allclose(last, layers[:, -1, place], atol=1e-5)
 
 
-def test_all_layers_are_probed_in_both_poolings_and_agree_with_the_last_one_alone(probe) -> None:
-    _, metrics, _ = probe("--layers", "all", "--pooling", "mean")
-    _, last, _ = probe("--pooling", "mean", to="last")
+def test_all_layers_are_probed_in_both_poolings_and_agree_with_the_last_one_alone(
+    finished,
+) -> None:
+    metrics = finished("probe", "--layers", "all", "--pooling", "mean").metrics
+    last = finished("probe", "--pooling", "mean").metrics
     assert [(r["layer"], r["pooling"]) for r in metrics["layers"]] == [
         (layer, pooling) for layer in range(3) for pooling in ("cls", "mean")
     ]
@@ -94,22 +85,21 @@ def test_all_layers_are_probed_in_both_poolings_and_agree_with_the_last_one_alon
     assert metrics["eval_accuracy"] == last["eval_accuracy"]
 
 
-def test_the_first_token_knows_nothing_before_the_first_layer(probe) -> None:
+def test_the_first_token_knows_nothing_before_the_first_layer(finished) -> None:
     """[CLS] at place 0 is the same vector in every text, until attention mixes the others in."""
-    _, metrics, _ = probe("--layers", "all")
+    metrics = finished("probe", "--layers", "all", "--pooling", "mean").metrics
     assert metrics["layers"][0]["train_accuracy"] == metrics["train_baseline"]
 
 
 @pytest.mark.parametrize("layers", ["last", "all"])
 def test_features_are_kept_and_taken_again(probe, tmp_path, layers, request) -> None:
     file = str(tmp_path / "kept" / "features.safetensors")
-    _, computed, said = probe("--features", file, "--layers", layers)
-    assert "features kept in" in said
+    computed = probe("--features", file, "--layers", layers)
+    assert "features kept in" in computed.out
     request.getfixturevalue("no_forward_pass")
-    status, reused, said = probe("--features", file, "--layers", layers, to="again")
-    assert status == 0 and "features from" in said
-    computed.pop("map"), reused.pop("map")
-    assert reused == computed
+    reused = probe("--features", file, "--layers", layers, to="again")
+    assert reused.status == 0 and "features from" in reused.out
+    assert reused.metrics == computed.metrics
 
 
 @pytest.mark.parametrize(
@@ -125,22 +115,22 @@ def test_features_are_kept_and_taken_again(probe, tmp_path, layers, request) -> 
 def test_features_of_something_else_are_refused_by_name(probe, tmp_path, flags, named) -> None:
     file = str(tmp_path / "features.safetensors")
     probe("--features", file)
-    status, _, said = probe("--features", file, *flags, to="other")
-    assert status == 2 and f"made with another {named};" in said
+    refused = probe("--features", file, *flags, to="other")
+    assert refused.status == 2 and f"made with another {named};" in refused.err
 
 
 def test_features_of_another_model_are_refused(probe, tmp_path, tiny_classifier) -> None:
     file = str(tmp_path / "features.safetensors")
     probe("--features", file)
-    status, _, said = probe("--features", file, to="other", model=str(tiny_classifier))
-    assert status == 2 and "made with another model;" in said
+    refused = probe("--features", file, "--model", str(tiny_classifier), to="other")
+    assert refused.status == 2 and "made with another model;" in refused.err
 
 
 def test_a_file_that_holds_no_features_is_named(probe, tmp_path) -> None:
     file = tmp_path / "features.safetensors"
     write_text(file, "not a tensor in here")
-    status, _, said = probe("--features", str(file))
-    assert status == 2 and f"--features {file} cannot be read" in said
+    refused = probe("--features", str(file))
+    assert refused.status == 2 and f"--features {file} cannot be read" in refused.err
 
 
 def test_the_classifier_is_as_good_as_the_fully_converged_one() -> None:
@@ -157,8 +147,9 @@ def test_the_classifier_is_as_good_as_the_fully_converged_one() -> None:
 
 def test_a_fit_that_is_cut_short_is_said_not_to_have_converged(probe, monkeypatch) -> None:
     monkeypatch.setattr(train.probe, "MAX_ITERATIONS", 2)
-    _, metrics, said = probe()
-    assert metrics["converged"] is False and "did NOT converge after 2 iterations" in said
+    cut = probe()
+    assert cut.metrics["converged"] is False
+    assert "did NOT converge after 2 iterations" in cut.out
 
 
 def test_a_label_that_training_never_saw_gets_no_probability_but_a_finite_loss() -> None:
@@ -198,7 +189,6 @@ def test_umap_is_called_as_in_the_tutorial(monkeypatch) -> None:
     assert seen["range"] == pytest.approx((0, 1), abs=1e-6)
 
 
-def test_probing_needs_a_training_split(tiny_model, few_sentences, tmp_path, capsys) -> None:
-    given = ["probe", "--model", str(tiny_model), "--test-file", str(few_sentences / "test.csv")]
-    assert main([*given, "--output-dir", str(tmp_path / "run")]) == 2
-    assert "--train-file" in capsys.readouterr().err
+def test_probing_needs_a_training_split(probe, few_sentences) -> None:
+    refused = probe("--test-file", str(few_sentences / "test.csv"))
+    assert refused.status == 2 and "--train-file" in refused.err

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 import train.report.page
-from train.__main__ import main
 from train.options import FinetuneOptions
 from train.report import write_report
 from train.report.plots import COLOURS, colour
@@ -117,19 +116,19 @@ def test_without_matplotlib_the_page_has_its_tables_and_says_what_is_missing(
     assert not (run_folder / "plots").exists()
 
 
-def test_explore_and_probe_leave_their_pictures(tiny_model, few_sentences, tmp_path) -> None:
-    data = ["--model", str(tiny_model), "--dataset", str(few_sentences)]
-    assert main(["explore", *data, "--output-dir", str(tmp_path / "explore")]) == 0
-    assert main(["probe", *data, "--layers", "all", "--output-dir", str(tmp_path / "probe")]) == 0
-    explored = {path.stem for path in (tmp_path / "explore" / "plots").iterdir()}
-    assert explored == {"classes", "words", "tokens"}
-    probed = {path.stem for path in (tmp_path / "probe" / "plots").iterdir()}
+def test_explore_and_probe_leave_their_pictures(command) -> None:
+    explored = command("explore", report=True, to="explore").folder
+    probed = command("probe", "--layers", "all", report=True, to="probe").folder
+    assert names_of_pictures(explored) == {"classes", "words", "tokens"}
     splits = ("validation", "test")
-    assert probed == {"layers", "map"} | {
+    assert names_of_pictures(probed) == {"layers", "map"} | {
         f"{picture}_{split}" for picture in ("confusion", "calibration") for split in splits
     }
-    page = (tmp_path / "probe" / "report.html").read_text(encoding="utf-8")
-    assert "Probe by layer" in page
+    assert "Probe by layer" in (probed / "report.html").read_text(encoding="utf-8")
+
+
+def names_of_pictures(folder: Path) -> set[str]:
+    return {path.stem for path in (folder / "plots").iterdir()}
 
 
 def test_many_classes_with_awkward_names_are_drawn(tmp_path) -> None:
