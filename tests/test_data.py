@@ -5,9 +5,8 @@ import json
 
 import pandas as pd
 import pytest
-from datasets import ClassLabel
 
-from train.data import EMOTION_LABELS, fingerprint, load_data
+from train.data import EMOTION_LABELS, Data, fingerprint, load_data
 from train.options import FinetuneOptions
 
 ROWS = [("so happy", "joy"), ("so low", "sadness"), ("get off; now", "anger")]
@@ -29,9 +28,16 @@ def write_csv(path, rows=ROWS, header=("text", "label"), **settings):
 
 
 def read(path, **settings) -> list[tuple[str, str]]:
-    train = load_data(options(train_file=path, **settings))["train"]
-    names = train.features["label"].names
-    return [(row["text"], names[row["label"]]) for row in train]
+    data = load_data(options(train_file=path, **settings))
+    return [(row.text, data.labels[row.label]) for row in data.splits["train"].itertuples()]
+
+
+def sizes(data: Data) -> dict[str, int]:
+    return {split: len(rows) for split, rows in data.splits.items()}
+
+
+def print_of(path) -> str:
+    return fingerprint(load_data(options(train_file=path)).splits["train"])
 
 
 def formats(folder):
@@ -54,10 +60,10 @@ def test_every_format_gives_the_same_rows(tmp_path, n):
 
 
 def test_equal_data_have_equal_fingerprints_in_every_format(tmp_path):
-    prints = {fingerprint(load_data(options(train_file=f))["train"]) for f in formats(tmp_path)}
+    prints = {print_of(path) for path in formats(tmp_path)}
     assert len(prints) == 1
     other = write_csv(tmp_path / "other.csv", [*ROWS[:2], ("get off; now", "joy")])
-    assert fingerprint(load_data(options(train_file=other))["train"]) not in prints
+    assert print_of(other) not in prints
 
 
 @pytest.mark.parametrize(
@@ -94,31 +100,24 @@ def test_a_folder_has_its_splits_by_name(tmp_path):
     for name in ("train.csv", "val.csv", "test.csv"):
         write_csv(tmp_path / name)
     data = load_data(options(dataset=tmp_path))
-    assert {split: rows.num_rows for split, rows in data.items()} == {
-        "train": 3,
-        "validation": 3,
-        "test": 3,
-    }
+    assert sizes(data) == {"train": 3, "validation": 3, "test": 3}
 
 
 def test_the_tutorials_files_are_the_tutorials_data(emotion_folder):
     data = load_data(options(dataset=emotion_folder))
-    assert {split: rows.num_rows for split, rows in data.items()} == {
-        "train": 16_000,
-        "validation": 2_000,
-        "test": 2_000,
-    }
-    assert data["train"].features["label"] == ClassLabel(names=EMOTION_LABELS)
-    assert data["train"][:5]["label"] == [0, 0, 3, 2, 3]
-    assert data["train"][0] == {"text": "i didnt feel humiliated", "label": 0}
+    assert sizes(data) == {"train": 16_000, "validation": 2_000, "test": 2_000}
+    assert data.labels == EMOTION_LABELS
+    train = data.splits["train"]
+    assert train["text"][0] == "i didnt feel humiliated"
+    assert train["label"][:5].tolist() == [0, 0, 3, 2, 3] and train["label"].dtype == "int64"
 
 
 def test_emotion_labels_keep_the_official_order_and_others_are_sorted(tmp_path):
     official = load_data(options(train_file=write_csv(tmp_path / "a.csv")))
-    assert official["train"].features["label"].names == ["sadness", "joy", "anger"]
+    assert official.labels == ["sadness", "joy", "anger"]
     rows = [("x", "zebra"), ("y", "\u0430\u043d\u0442"), ("z", "ant")]
     other = load_data(options(train_file=write_csv(tmp_path / "b.csv", rows)))
-    assert other["train"].features["label"].names == ["ant", "zebra", "\u0430\u043d\u0442"]
+    assert other.labels == ["ant", "zebra", "\u0430\u043d\u0442"]
 
 
 def test_integer_labels_become_names(tmp_path):
@@ -129,7 +128,7 @@ def test_integer_labels_become_names(tmp_path):
 def test_a_trained_models_labels_fix_the_ids(tmp_path):
     names = ["anger", "sadness", "joy", "calm"]
     data = load_data(options(train_file=write_csv(tmp_path / "a.csv")), names)
-    assert data["train"][:]["label"] == [2, 1, 0]
+    assert data.splits["train"]["label"].tolist() == [2, 1, 0]
 
 
 def test_the_bare_name_emotion_means_the_hubs_set_whatever_lies_here(tmp_path, monkeypatch):
@@ -139,7 +138,7 @@ def test_the_bare_name_emotion_means_the_hubs_set_whatever_lies_here(tmp_path, m
     for name in ("emotion", "dair-ai/emotion"):
         with pytest.raises(ConnectionError, match=r"dair-ai/emotion.*--demo"):
             load_data(options(dataset=name))
-    assert load_data(options(dataset="./emotion"))["train"].num_rows == 2
+    assert sizes(load_data(options(dataset="./emotion"))) == {"train": 2}
 
 
 BAD_FILES = {
@@ -209,6 +208,6 @@ def test_a_label_that_training_has_not_seen_is_named_with_its_row(tmp_path):
 @pytest.mark.hub
 def test_the_hubs_emotion_set_is_the_pinned_one():
     data = load_data(FinetuneOptions())
-    assert data["train"].features["label"].names == EMOTION_LABELS
-    assert data["train"][:2]["text"][0] == "i didnt feel humiliated"
-    assert [rows.num_rows for rows in data.values()] == [16_000, 2_000, 2_000]
+    assert data.labels == EMOTION_LABELS
+    assert data.splits["train"]["text"][0] == "i didnt feel humiliated"
+    assert sizes(data) == {"train": 16_000, "validation": 2_000, "test": 2_000}

@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from datasets import DatasetDict
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import confusion_matrix
 
@@ -17,7 +16,7 @@ from minibert import DistilBertForSequenceClassification, DistilBertModel
 from tokenizer import WordPieceTokenizer
 from tokenizer.schemes import characters, number, one_hot, words
 from train.__main__ import main
-from train.data import EMOTION_LABELS, encode, load_data
+from train.data import EMOTION_LABELS, Data, encode, load_data
 from train.device import choose_precision
 from train.explore import to_frame
 from train.forward import extract_features
@@ -36,7 +35,7 @@ FIRST_FIVE = [
 
 
 @pytest.fixture(scope="module")
-def emotions(emotion_folder) -> DatasetDict:
+def emotions(emotion_folder) -> Data:
     return load_data(DataOptions(dataset=str(emotion_folder)))
 
 
@@ -49,38 +48,41 @@ def tokenizer() -> WordPieceTokenizer:
 @pytest.fixture(scope="module")
 def df(emotions, tokenizer) -> pd.DataFrame:
     """`emotions.set_format(type="pandas")` and `df["label_name"]`."""
-    return to_frame(DatasetDict(train=emotions["train"]), tokenizer)
+    return to_frame(emotions._replace(splits={"train": emotions.splits["train"]}), tokenizer)
 
 
 # --- Dataset
 
 
 def test_the_data_set_has_three_splits_of_texts_and_labels(emotions) -> None:
-    assert {split: rows.num_rows for split, rows in emotions.items()} == {
+    assert {split: len(rows) for split, rows in emotions.splits.items()} == {
         "train": 16_000,
         "validation": 2_000,
         "test": 2_000,
     }
-    train_ds = emotions["train"]
-    assert len(train_ds) == 16_000 and train_ds.column_names == ["text", "label"]
-    assert train_ds[0] == {"text": "i didnt feel humiliated", "label": 0}
-    assert train_ds.features["text"].dtype in ("string", "large_string")
-    assert train_ds.features["label"].names == EMOTION_LABELS
-    assert train_ds[:5] == {"text": FIRST_FIVE, "label": [0, 0, 3, 2, 3]}
+    train = emotions.splits["train"]
+    assert list(train) == ["text", "label"] and emotions.labels == EMOTION_LABELS
+    assert train["text"][:5].tolist() == FIRST_FIVE and train["label"][:5].tolist() == [
+        0,
+        0,
+        3,
+        2,
+        3,
+    ]
 
 
 def test_a_local_file_is_lines_of_text_and_label(emotion_folder, emotions) -> None:
     with open(emotion_folder / "train.txt", encoding="utf-8") as file:
         assert file.readline() == "i didnt feel humiliated;sadness\n"
     local = load_data(DataOptions(train_file=str(emotion_folder / "train.txt")))
-    assert local["train"][:] == emotions["train"][:]
+    assert local.splits["train"].equals(emotions.splits["train"])
 
 
 def test_the_first_five_rows_of_the_data_frame_have_their_label_names(df, emotions) -> None:
     head = df.head()
     assert list(head["text"]) == FIRST_FIVE and list(head["label"]) == [0, 0, 3, 2, 3]
     assert list(head["label_name"]) == ["sadness", "sadness", "anger", "love", "anger"]
-    assert emotions["train"].features["label"].str2int("sadness") == 0
+    assert emotions.labels.index("sadness") == 0
 
 
 def test_joy_and_sadness_are_ten_times_as_many_as_surprise(df) -> None:
@@ -145,7 +147,7 @@ def test_what_the_tokenizer_says_of_itself(tokenizer) -> None:
 
 
 def test_the_first_two_tweets_are_padded_to_the_longer(tokenizer, emotions) -> None:
-    batch = tokenizer(emotions["train"][:2]["text"], padding=True, truncation=True)
+    batch = tokenizer(emotions.splits["train"]["text"][:2].tolist(), padding=True, truncation=True)
     short = [101, 1045, 2134, 2102, 2514, 26608, 102]
     long = [101, 1045, 2064, 2175, 2013, 3110, 2061, 20625, 2000, 2061, 9636, 17772, 2074, 2013]
     long += [2108, 2105, 2619, 2040, 14977, 1998, 2003, 8300, 102]
@@ -169,17 +171,17 @@ def test_hidden_states_have_a_vector_per_token_and_one_stands_for_the_text(token
 def test_the_feature_matrix_has_a_row_per_text(emotions, tokenizer) -> None:
     """A subset, with the packaged weights; the rows are those of single forward passes."""
     model = DistilBertModel.from_pretrained("demo")
-    some = emotions["train"].select(range(64))
+    some = emotions.splits["train"][:64]
     encoded = encode(some, tokenizer, model.config, 512)
     x_train = extract_features(model, encoded, choose_precision("cpu", "fp32"))
     assert x_train.shape == (64, model.config.dim)
     with torch.no_grad():
-        alone = model(**tokenizer(some[5]["text"], return_tensors="pt")).last_hidden_state[0, 0]
+        alone = model(**tokenizer(some["text"][5], return_tensors="pt")).last_hidden_state[0, 0]
     torch.testing.assert_close(torch.from_numpy(x_train[5]), alone, rtol=0, atol=1e-5)
 
 
 def test_always_joy_is_right_in_0352_of_the_cases(emotions) -> None:
-    y_train, y_valid = emotions["train"][:]["label"], emotions["validation"][:]["label"]
+    y_train, y_valid = (emotions.splits[name]["label"] for name in ("train", "validation"))
     dummy_clf = DummyClassifier(strategy="most_frequent").fit(y_train, y_train)
     assert dummy_clf.score(y_valid, y_valid) == 0.352
 
@@ -224,7 +226,8 @@ def assert_names(metrics: Path, names: str) -> None:
 
 @pytest.mark.hub
 def test_the_hub_has_the_same_texts(emotion_folder, emotions) -> None:
-    assert load_data(DataOptions(dataset="emotion"))["train"][:] == emotions["train"][:]
+    hub = load_data(DataOptions(dataset="emotion"))
+    assert hub.splits["train"].equals(emotions.splits["train"])
 
 
 @pytest.mark.hub

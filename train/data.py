@@ -1,15 +1,16 @@
 """Labelled texts: from the Hub, from files, or the demo sentences; checked before use.
 
-Whatever the source, the result is a `datasets.DatasetDict` with the splits train, validation and
-test (those that exist) and two columns: text (string) and label (ClassLabel).
+Every source is first read into a DataFrame per split whose cells are as the source has them; then
+texts are checked and labels become class ids. `datasets` is used for the Hub alone.
 """
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, load_dataset
+from datasets import ClassLabel, Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
 from minibert import DistilBertConfig
@@ -38,8 +39,15 @@ FORMATS = {
 }
 
 
-def load_data(options: DataOptions, label_names: list[str] | None = None) -> DatasetDict:
-    """The data that the options name, with columns text and label (ClassLabel).
+class Data(NamedTuple):
+    """Labelled texts, as every command uses them."""
+
+    splits: dict[str, pd.DataFrame]  # columns text (str) and label (int64, a place in `labels`)
+    labels: list[str]  # names of the classes, in the order of their ids
+
+
+def load_data(options: DataOptions, label_names: list[str] | None = None) -> Data:
+    """The data that the options name: the splits that exist of train, validation and test.
 
     Label ids follow `label_names` if given (a trained model's), else the data's own ClassLabel,
     else the official order for names of the emotion set, else the sorted label strings.
@@ -47,18 +55,19 @@ def load_data(options: DataOptions, label_names: list[str] | None = None) -> Dat
     """
     files = find_files(options)
     if files is None:
-        data = load_hub(options.dataset)
+        raw = load_hub(options.dataset)
+        names = {split: f"{options.dataset} {split}" for split in raw}
     else:
-        data = DatasetDict({split: read_file(path, options) for split, path in files.items()})
-    names = {split: str(files[split]) if files else f"{options.dataset} {split}" for split in data}
-    for split in data:
-        data[split] = check_columns(data[split], names[split], options)
+        raw = {split: read_file(path, options) for split, path in files.items()}
+        names = {split: str(path) for split, path in files.items()}
+    splits = {split: check_columns(raw[split], names[split], options) for split in raw}
     if label_names is None:
-        label_names = choose_label_names(data["train"] if "train" in data else data["test"])
-    labelled = {split: with_label_ids(data[split], label_names, names[split]) for split in data}
-    if "train" in labelled:
-        check_classes(labelled["train"], names["train"])
-    return DatasetDict(labelled)
+        label_names = choose_label_names(splits["train" if "train" in splits else "test"]["label"])
+    for split, rows in splits.items():
+        rows["label"] = label_ids(rows["label"], label_names, names[split])
+    if "train" in splits:
+        check_classes(splits["train"]["label"], label_names, names["train"])
+    return Data(splits, label_names)
 
 
 def find_files(options: DataOptions) -> dict[str, Path] | None:
@@ -104,7 +113,7 @@ def files_in(folder: Path) -> dict[str, Path]:
     return found
 
 
-def load_hub(name: str) -> DatasetDict:
+def load_hub(name: str) -> dict[str, pd.DataFrame]:
     """A data set of the Hub; the emotion set at its pinned revision, checked against its facts."""
     is_emotion = name in ("emotion", EMOTION)
     try:
@@ -126,11 +135,20 @@ def load_hub(name: str) -> DatasetDict:
         feature = data["train"].features.get("label")
         if rows != EMOTION_ROWS or getattr(feature, "names", None) != EMOTION_LABELS:
             raise ValueError(f"{EMOTION} is not what it was: rows {rows}, label {feature}")
-    return data
+    return {split: to_frame(rows) for split, rows in data.items()}
 
 
-def read_file(path: Path, options: DataOptions) -> Dataset:
-    """One file as a Dataset of strings. Raises naming the file and what is wrong with it."""
+def to_frame(data: Dataset) -> pd.DataFrame:
+    """The cells as Python objects; a ClassLabel column as a pandas Categorical of its names."""
+    frame = pd.DataFrame(data[:], dtype=object)
+    for column, feature in data.features.items():
+        if isinstance(feature, ClassLabel):
+            frame[column] = pd.Categorical.from_codes(frame[column], feature.names)
+    return frame
+
+
+def read_file(path: Path, options: DataOptions) -> pd.DataFrame:
+    """One file as a table. Raises naming the file and what is wrong with it."""
     kind = FORMATS.get(path.suffix)
     if kind is None:
         raise ValueError(f"{path}: unknown format; one of {', '.join(FORMATS)}")
@@ -143,11 +161,10 @@ def read_file(path: Path, options: DataOptions) -> Dataset:
     try:
         if kind == "csv":  # every cell is text: `null`, `NA` and `007` are words like others
             separator = "\t" if path.suffix == ".tsv" else options.separator
-            cells = pd.read_csv(
+            return pd.read_csv(
                 path, sep=separator, dtype=str, na_filter=False, encoding="utf-8-sig"
-            )
-            return Dataset.from_pandas(cells, preserve_index=False)
-        return load_dataset(kind, data_files=str(path), split="train")
+            ).reset_index(drop=True)
+        return to_frame(load_dataset(kind, data_files=str(path), split="train"))
     except (DatasetGenerationError, ValueError) as error:
         cause: BaseException = error
         while cause.__cause__ is not None:
@@ -157,7 +174,7 @@ def read_file(path: Path, options: DataOptions) -> Dataset:
         raise ValueError(f"{path}: cannot be read as {kind}: {reason}{hint}") from error
 
 
-def read_lines(path: Path) -> Dataset:
+def read_lines(path: Path) -> pd.DataFrame:
     """The tutorial's files: a `text;label` line per example, no header; the text may hold `;`."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -172,89 +189,77 @@ def read_lines(path: Path) -> Dataset:
             raise ValueError(f"{path}, line {number}: no semicolon; a line is text;label")
         texts.append(text)
         labels.append(label)
-    return Dataset.from_dict({"text": texts, "label": labels})
+    return pd.DataFrame({"text": texts, "label": labels})
 
 
-def check_columns(data: Dataset, name: str, options: DataOptions) -> Dataset:
+def check_columns(table: pd.DataFrame, name: str, options: DataOptions) -> pd.DataFrame:
     """Text and label column under their standard names; no cell may be empty."""
-    if data.num_rows == 0:
+    if len(table) == 0:
         raise ValueError(f"{name}: no rows")
-    columns = {options.text_column: "text", options.label_column: "label"}
-    for column, flag in (
-        (options.text_column, "--text-column"),
-        (options.label_column, "--label-column"),
-    ):
-        if column not in data.column_names:
-            found = ", ".join(map(repr, data.column_names))
-            hint = " or --separator" if len(data.column_names) == 1 else ""
-            raise ValueError(f"{name}: no column '{column}', only {found}; see {flag}{hint}")
-    data = data.select_columns(list(columns))
-    data = data.rename_columns({old: new for old, new in columns.items() if old != new})
-    for column in ("text", "label"):
-        cells = data[:][column]
-        empty = [row for row, cell in enumerate(cells) if cell is None or not str(cell).strip()]
+    columns = {"text": options.text_column, "label": options.label_column}
+    for standard, column in columns.items():
+        if column not in table:
+            found = ", ".join(map(repr, table))
+            hint = " or --separator" if len(table.columns) == 1 else ""
+            raise ValueError(
+                f"{name}: no column '{column}', only {found}; see --{standard}-column{hint}"
+            )
+    rows = pd.DataFrame({standard: table[column] for standard, column in columns.items()})
+    for standard, cells in rows.items():
+        empty = [row for row, cell in enumerate(cells) if pd.isna(cell) or not str(cell).strip()]
         if empty:
             more = f" (and {len(empty) - 1} more rows)" if len(empty) > 1 else ""
-            raise ValueError(f"{name}: empty {column} in row {empty[0] + 1}{more}")
-        if column == "text" and not isinstance(cells[0], str):
-            raise ValueError(f"{name}: column '{options.text_column}' holds {cells[0]!r}, not text")
-    return data
+            raise ValueError(f"{name}: empty {standard} in row {empty[0] + 1}{more}")
+    if not isinstance(rows["text"][0], str):
+        raise ValueError(f"{name}: column '{columns['text']}' holds {rows['text'][0]!r}, not text")
+    return rows
 
 
-def choose_label_names(data: Dataset) -> list[str]:
+def choose_label_names(labels: pd.Series) -> list[str]:
     """The names of the labels, in the order of their ids."""
-    feature = data.features["label"]
-    if isinstance(feature, ClassLabel):
-        return list(feature.names)
-    names = {str(label) for label in data[:]["label"]}
+    if isinstance(labels.dtype, pd.CategoricalDtype):  # a ClassLabel, which has an order
+        return list(labels.cat.categories)
+    names = set(labels.map(str))
     if names <= set(EMOTION_LABELS):
         return [name for name in EMOTION_LABELS if name in names]
     return sorted(names)
 
 
-def with_label_ids(data: Dataset, label_names: list[str], name: str) -> Dataset:
-    """The same rows with label as a ClassLabel of the given names. Raises on any other label."""
-    feature = data.features["label"]
-    labels = data[:]["label"]
-    if isinstance(feature, ClassLabel):
-        labels = [feature.int2str(label) for label in labels]
-    ids = {label: i for i, label in enumerate(label_names)}
-    for row, label in enumerate(labels, start=1):
-        if str(label) not in ids:
-            raise ValueError(
-                f"{name}: label {label!r} in row {row} is none of {', '.join(label_names)}"
-            )
-    column = [ids[str(label)] for label in labels]
-    return data.remove_columns("label").add_column(
-        "label", column, feature=ClassLabel(names=label_names)
-    )
+def label_ids(labels: pd.Series, names: list[str], name: str) -> pd.Series:
+    """Each label's place in `names` (int64). Raises ValueError on a label that is not there."""
+    ids = labels.astype(object).map(str).map({label: i for i, label in enumerate(names)})
+    if ids.isna().any():
+        row = int(ids.isna().argmax())
+        raise ValueError(
+            f"{name}: label {labels[row]!r} in row {row + 1} is none of {', '.join(names)}"
+        )
+    return ids.astype("int64")
 
 
-def check_classes(train: Dataset, name: str) -> None:
+def check_classes(labels: pd.Series, names: list[str], name: str) -> None:
     """A classifier needs two classes."""
-    present = set(train[:]["label"])
-    if len(present) < 2:
-        only = train.features["label"].int2str(present.pop())
-        raise ValueError(f"{name}: every label is '{only}'; a classifier needs two classes")
+    if labels.nunique() < 2:
+        raise ValueError(
+            f"{name}: every label is '{names[labels[0]]}'; a classifier needs two classes"
+        )
 
 
-def fingerprint(data: Dataset) -> str:
+def fingerprint(rows: pd.DataFrame) -> str:
     """sha256 over texts and labels in order: tells whether a resumed run sees the same data."""
     digest = hashlib.sha256()
-    for text, label in zip(data[:]["text"], data[:]["label"]):
+    for text, label in zip(rows["text"], rows["label"]):
         digest.update(f"{len(text)} {text} {label}\n".encode())
     return digest.hexdigest()
 
 
-def describe(data: DatasetDict) -> str:
+def describe(data: Data) -> str:
     """'16000 train, 2000 validation, 2000 test texts, 6 labels'."""
-    counts = ", ".join(f"{rows.num_rows} {split}" for split, rows in data.items())
-    labels = next(iter(data.values())).features["label"].num_classes
-    return f"{counts} texts, {labels} labels"
+    counts = ", ".join(f"{len(rows)} {split}" for split, rows in data.splits.items())
+    return f"{counts} texts, {len(data.labels)} labels"
 
 
 def encode(
-    data: Dataset,
+    rows: pd.DataFrame,
     tokenizer: WordPieceTokenizer,
     config: DistilBertConfig,
     max_length: int,
@@ -263,11 +268,11 @@ def encode(
     """The rows as tensors on the device; texts over max_length tokens (or the model's limit) are
     cut. Token and label ids are checked here once, so that the model need not for every batch."""
     limit = min(max_length, config.max_position_embeddings)
-    texts = data[:]["text"]
+    texts = rows["text"].tolist()
     ids = tokenizer(texts, truncation=True, max_length=limit, return_attention_mask=False)
     if len(tokenizer) > config.vocab_size:
         raise ValueError(
             f"the tokenizer knows {len(tokenizer)} tokens, the model only {config.vocab_size}: "
             "vocab.txt and config.json are not of one model"
         )
-    return Encoded(ids["input_ids"], data[:]["label"], config.pad_token_id, device)
+    return Encoded(ids["input_ids"], rows["label"].to_numpy(), config.pad_token_id, device)

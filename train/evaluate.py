@@ -2,7 +2,6 @@
 
 import time
 
-import numpy as np
 import pandas as pd
 
 from train.batches import TOKEN_BUDGET, sorted_batches
@@ -22,6 +21,7 @@ from train.predict import load_trained
 from train.report import write_report
 from train.report.files import read_predictions
 from train.runs import Run
+from train.tables import print_table
 
 SHOWN = 10  # texts of each kind on the terminal; predictions.csv has all
 
@@ -34,9 +34,9 @@ def run(options: EvaluateOptions) -> None:
     tokenizer, model = load_trained(options)
     names = [model.config.id2label[i] for i in range(model.config.num_labels)]
     data = load_data(options, names)
-    if options.split not in data:
-        raise ValueError(f"--split {options.split}: the data has only {', '.join(data)}")
-    rows = data[options.split]
+    if options.split not in data.splits:
+        raise ValueError(f"--split {options.split}: the data has only {', '.join(data.splits)}")
+    rows = data.splits[options.split]
     print(f"{options.model} on {describe(data)}; {precision}")
     encoded = encode(rows, tokenizer, model.config, options.max_length, precision.device)
     model.to(precision.device)
@@ -47,7 +47,7 @@ def run(options: EvaluateOptions) -> None:
     if not processes.is_main:
         return
     steps = len(sorted_batches(encoded.lengths, TOKEN_BUDGET[precision.device.type]))
-    labels = np.array(rows["label"])
+    labels = rows["label"].to_numpy()
     prefix = PREFIX[options.split]
     metrics = measure(logits, labels, prefix) | {
         f"{prefix}_runtime": seconds,
@@ -55,7 +55,7 @@ def run(options: EvaluateOptions) -> None:
         f"{prefix}_steps_per_second": steps / seconds,
     }
     run.open(labels=names)
-    run.write_predictions({options.split: (rows[:]["text"], labels, logits)}, names)
+    run.write_predictions({options.split: (rows["text"], labels, logits)}, names)
     predictions = read_predictions(run.folder)
     tenths = calibration(
         predictions["probability"].to_numpy(),
@@ -88,9 +88,3 @@ def show(
         f"Labels that may be wrong: {len(doubtful)} of {len(predictions)}",
         doubtful[columns].head(SHOWN),
     )
-
-
-def print_table(title: str, table: pd.DataFrame) -> None:
-    """A pandas table on the terminal, or "none"."""
-    print(f"\n{title}")
-    print(table.to_string(max_colwidth=80, float_format="{:.4f}".format) if len(table) else "none")

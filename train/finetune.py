@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from datasets import DatasetDict
 
 from minibert import DistilBertForSequenceClassification
 from tokenizer import WordPieceTokenizer
 from train.batches import Encoded, padding_share
-from train.data import describe, encode, fingerprint, load_data
+from train.data import Data, describe, encode, fingerprint, load_data
 from train.device import Precision, Processes, choose_precision, current_processes
 from train.forward import predict_logits
 from train.metrics import PREFIX, measure
@@ -33,7 +32,7 @@ FREE_TO_CHANGE = ("output_dir", "overwrite", "resume", "save_steps")  # when a r
 class Job(NamedTuple):
     """All that a fine-tuning run works with."""
 
-    data: DatasetDict
+    data: Data
     tokenizer: WordPieceTokenizer
     model: DistilBertForSequenceClassification
     encoded: dict[str, Encoded]
@@ -46,7 +45,7 @@ class Job(NamedTuple):
     @property
     def labels(self) -> list[str]:
         """Label names in the order of their ids."""
-        return self.data["train"].features["label"].names
+        return self.data.labels
 
 
 def run(options: FinetuneOptions) -> None:
@@ -74,9 +73,9 @@ def prepare(options: FinetuneOptions) -> Job:
     processes = current_processes()
     precision = choose_precision(options.device, options.precision)
     data = load_data(options)
-    if "train" not in data:
+    if "train" not in data.splits:
         raise ValueError("fine-tuning needs a training split; name one with --train-file")
-    labels = data["train"].features["label"].names
+    labels = data.labels
     torch.manual_seed(options.seed)  # the new head's first weights
     tokenizer = WordPieceTokenizer.from_pretrained(options.model)
     model = DistilBertForSequenceClassification.from_pretrained(
@@ -88,7 +87,7 @@ def prepare(options: FinetuneOptions) -> Job:
     model.distilbert.check_inputs = False  # `encode` has checked all that will come
     encoded = {
         split: encode(rows, tokenizer, model.config, options.max_length, precision.device)
-        for split, rows in data.items()
+        for split, rows in data.splits.items()
     }
     step_size = options.batch_size * options.grad_accum * processes.world
     steps = Steps(encoded["train"].lengths, step_size, options.seed)
@@ -103,7 +102,7 @@ def prepare(options: FinetuneOptions) -> Job:
         "labels": labels,
         "precision": precision.name,
         "processes": processes.world,
-        "data": {split: fingerprint(rows) for split, rows in data.items()},
+        "data": {split: fingerprint(rows) for split, rows in data.splits.items()},
     }
     return Job(data, tokenizer, model, encoded, steps, update, precision, processes, settings)
 
@@ -128,7 +127,9 @@ def train(run: Run, job: Job, options: FinetuneOptions, first_step: int) -> dict
         logits["validation"] = predict_logits(
             job.model, job.encoded["validation"], job.precision, job.processes
         )
-        metrics = measure(logits["validation"], np.array(job.data["validation"]["label"]), "eval")
+        metrics = measure(
+            logits["validation"], job.data.splits["validation"]["label"].to_numpy(), "eval"
+        )
         if job.processes.is_main:
             run.log([{"step": step, "epoch": epoch, **metrics}])
         return f"epoch {epoch:.3g}: " + ", ".join(
@@ -172,8 +173,8 @@ def finish(run: Run, job: Job, logits: dict[str, np.ndarray]) -> None:
     }
     predictions = {}
     for split, scores in logits.items():
-        rows, name = job.data[split][:], PREFIX[split]
-        labels = np.array(rows["label"])
+        rows, name = job.data.splits[split], PREFIX[split]
+        labels = rows["label"].to_numpy()
         metrics |= measure(scores, labels, name)
         predictions[split] = (rows["text"], labels, scores)
         print(f"{split} accuracy {metrics[name + '_accuracy']:.4f}")

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from datasets import DatasetDict
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -17,7 +16,7 @@ from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from minibert import DistilBertModel
 from tokenizer import WordPieceTokenizer
-from train.data import describe, encode, load_data
+from train.data import Data, describe, encode, load_data
 from train.device import choose_precision, current_processes
 from train.features import get_features
 from train.forward import POOLINGS
@@ -36,7 +35,7 @@ def run(options: ProbeOptions) -> None:
     processes = current_processes()
     precision = choose_precision(options.device, options.precision)
     data = load_data(options)
-    if "train" not in data:
+    if "train" not in data.splits:
         raise ValueError("probing needs a training split; name one with --train-file")
     tokenizer = WordPieceTokenizer.from_pretrained(options.model)
     model = DistilBertModel.from_pretrained(options.model).to(precision.device)
@@ -44,7 +43,7 @@ def run(options: ProbeOptions) -> None:
     print(f"{options.model} on {describe(data)}; {precision}")
     encoded = {
         split: encode(rows, tokenizer, model.config, options.max_length, precision.device)
-        for split, rows in data.items()
+        for split, rows in data.splits.items()
     }
     start = time.perf_counter()
     features = get_features(model, encoded, options, precision, processes)
@@ -53,36 +52,33 @@ def run(options: ProbeOptions) -> None:
     seconds = time.perf_counter() - start
     count = sum(map(len, features.values()))
     print(f"features of {count} texts in {seconds:.1f} s, {count / seconds:.0f} per second")
-    run.open(labels=data["train"].features["label"].names)
+    run.open(labels=data.labels)
     look(run, options, data, features)
     write_report(run.folder)
     print(f"run folder: {run.folder} ({run.seconds:.0f} s)")
 
 
-def look(
-    run: Run, options: ProbeOptions, data: DatasetDict, features: dict[str, np.ndarray]
-) -> None:
+def look(run: Run, options: ProbeOptions, data: Data, features: dict[str, np.ndarray]) -> None:
     """All that is done with features, into the run folder."""
-    names = data["train"].features["label"].names
-    labels = {split: np.array(rows["label"]) for split, rows in data.items()}
+    labels = {split: rows["label"].to_numpy() for split, rows in data.splits.items()}
     metrics: dict[str, Any] = {}
     if options.layers == "all":
         metrics["layers"] = probe_layers(features, labels)
         show_layers(metrics["layers"])
         pooling = list(POOLINGS).index(options.pooling)
         features = {split: states[:, -1, pooling] for split, states in features.items()}
-    figures, log_probabilities = probe(features, labels, len(names))
-    held_out = [split for split in data if split != "train"] or ["train"]
+    figures, log_probabilities = probe(features, labels, len(data.labels))
+    held_out = [split for split in data.splits if split != "train"] or ["train"]
     run.write_predictions(
         {
-            split: (data[split][:]["text"], labels[split], log_probabilities[split])
+            split: (data.splits[split]["text"], labels[split], log_probabilities[split])
             for split in held_out
         },
-        names,
+        data.labels,
     )
     points, metrics["map"] = flat_map(features["train"], options.umap, options.seed)
     places = pd.DataFrame(points, columns=["x", "y"])
-    places["label"] = [names[label] for label in labels["train"]]
+    places["label"] = [data.labels[label] for label in labels["train"]]
     write_text(run.folder / "map.csv", places.to_csv(index=False))
     run.write_metrics(figures | metrics)
 

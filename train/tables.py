@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pandas as pd
+
 
 def number(value: Any) -> str:
     """The text of one table cell: floats to 4 digits, thousands with commas, None as "".
@@ -19,3 +21,10 @@ def number(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):  # for Python, True is an int
         return f"{value:,}"
     return str(value)
+
+
+def print_table(title: str, table: pd.DataFrame, index: bool = True) -> None:
+    """Print a title and the table's rows, or "none" where it has no row."""
+    print(f"\n{title}")
+    text = table.to_string(index=index, max_colwidth=80, float_format="{:.4f}".format)
+    print(text if len(table) else "none")

@@ -10,23 +10,21 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from datasets import DatasetDict
-
 from tests import EMOTION
-from train.data import load_data
+from train.data import Data, load_data
 from train.options import DataOptions
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def emotion() -> DatasetDict:
+def emotion() -> Data:
     """The emotion set; leaves with a message where its files are missing."""
     if not (EMOTION / "train.txt").exists():
         sys.exit(f"the emotion files are not at {EMOTION}; name them with MINIBERT_EMOTION")
     return load_data(DataOptions(dataset=str(EMOTION)))
 
 
-def emotion_or_demo() -> tuple[str, DatasetDict]:
+def emotion_or_demo() -> tuple[str, Data]:
     """The emotion set or, where its files are missing, the demo sentences; and its name."""
     if (EMOTION / "train.txt").exists():
         return "tweets of the emotion set", emotion()
@@ -36,8 +34,8 @@ def emotion_or_demo() -> tuple[str, DatasetDict]:
 def tweets() -> tuple[str, list[str], list[int]]:
     """Name, texts and labels of 16,000 tweets, or of demo sentences repeated to as many."""
     name, data = emotion_or_demo()
-    train = data["train"][:]
-    copies = 16_000 // len(train["text"])
+    train = data.splits["train"]
+    copies = 16_000 // len(train)
     return name, list(train["text"]) * copies, list(train["label"]) * copies
 
 

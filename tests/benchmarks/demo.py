@@ -42,7 +42,7 @@ def on_tweets() -> str:
         evaluate = f"python -m train evaluate --model {MODEL} --dataset {EMOTION}"
         output(f"{evaluate} --output-dir {folder}")
         accuracy = json.loads((Path(folder) / "metrics.json").read_text())["test_accuracy"]
-    labels = emotion()["test"].to_pandas()["label"].value_counts(normalize=True)
+    labels = emotion().splits["test"]["label"].value_counts(normalize=True)
     commonest = EMOTION_LABELS[labels.index[0]]
     return (
         "The sentences of the demo are no tweets, but teach what tweets need: this model, which "

@@ -8,7 +8,6 @@ import json
 import statistics
 from pathlib import Path
 
-import numpy as np
 from transformers import set_seed
 
 from tests import EMOTION, ROOT
@@ -59,8 +58,8 @@ def train_with_transformers(seed: int, folder: Path) -> None:
     data = emotion()
     tokenizer = WordPieceTokenizer.from_pretrained("demo")
     rows = {
-        split: Rows(tokenizer(part[:]["text"]).input_ids, part[:]["label"])
-        for split, part in data.items()
+        split: Rows(tokenizer(part["text"].tolist()).input_ids, part["label"].tolist())
+        for split, part in data.splits.items()
     }
     set_seed(seed)
     save_start(folder / "start", tokenizer)  # with the seed that finetune draws the head with
@@ -79,7 +78,7 @@ def train_with_transformers(seed: int, folder: Path) -> None:
     for split, prefix in PREFIX.items():
         if split != "train":
             logits = job.predict(rows[split]).predictions
-            metrics |= measure(logits, np.array(data[split]["label"]), prefix)
+            metrics |= measure(logits, data.splits[split]["label"].to_numpy(), prefix)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
 
 

@@ -50,9 +50,9 @@ def load() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     model.check_inputs = False
     x, y = {}, {}
     for split in ("train", "validation"):
-        encoded = encode(data[split], tokenizer, model.config, 512, precision.device)
+        encoded = encode(data.splits[split], tokenizer, model.config, 512, precision.device)
         x[split] = extract_layers(model, encoded, precision)[:, -1]
-        y[split] = np.array(data[split]["label"])
+        y[split] = data.splits[split]["label"].to_numpy()
     return x, y
 
 
