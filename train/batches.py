@@ -1,8 +1,9 @@
-"""Texts as tensors, and which of them share a batch.
+"""Token ids as tensors, and which texts share a batch.
 
-Padding is work thrown away: a shuffled batch of tweets padded to its longest is about half
-padding. So texts of like length go together: fully sorted where order does not matter (evaluation,
-features), inside shuffled windows where it does (training).
+Every text of a batch is padded to the batch's longest, and the model computes padding as it does
+tokens: a shuffled batch of tweets is about half padding. So texts of similar length go together:
+sorted as a whole where order does not matter (evaluation, features), sorted inside shuffled windows
+where it does (training).
 """
 
 from collections.abc import Sequence
@@ -13,20 +14,22 @@ from torch import Tensor
 
 from minibert.inputs import IGNORED
 
-# Steps per shuffled window. Tweets in steps of 32 are 3.1 % padding with windows of 50, 1.1 % with
-# 200; chance still picks a step's texts out of several times as many of like length.
+# Steps per shuffled window. Wider windows mean less padding: tweets in steps of 32 are 3.1 % of it
+# with windows of 50 steps, 1.1 % with 200. Narrower ones mean more chance in who meets whom; with
+# 200 a step's texts are still drawn from several times as many of the same length.
 WINDOW_STEPS = 200
-# Tokens per forward pass without gradients. A CPU is fastest where a batch fits its caches; a GPU
-# wants enough work to fill it.
+# Tokens (padding included) per forward pass without gradients. A CPU is fastest where a batch fits
+# its caches; a GPU needs enough work for all its cores. Tokens, not texts: time and memory follow
+# the number of tokens, whether these are 64 short texts or 2 long ones.
 TOKEN_BUDGET = {"cpu": 1_400, "cuda": 65_536, "mps": 16_384}
 
 
 class Encoded:
-    """N texts as one run of token ids: a data set is a few tensors that live on the device.
+    """The token ids of N texts, all in one tensor on the device, without padding.
 
     ids: (T,) int32, all texts end to end; starts: (N,) int64, where each text begins;
-    labels: (N,) int64, -100 for none; lengths: (N,) int64 and is_labelled: (N,) bool, as numpy
-    arrays, so that planning batches reads nothing back from the device.
+    sizes: (N,) int64, how many ids each text has; labels: (N,) int64, -100 for none; and on the CPU
+    lengths: (N,) int64, the same as sizes, is_labelled: (N,) bool.
     """
 
     def __init__(
@@ -36,8 +39,11 @@ class Encoded:
         pad_id: int = 0,
         device: torch.device | str = "cpu",
     ):
+        # Lengths twice: batches are planned from numpy arrays, since reading a number back from a
+        # GPU waits for all the work queued there; the tensor builds masks on the GPU.
         self.lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-        ends = np.cumsum(self.lengths)
+        ends = np.cumsum(self.lengths)  # (N,): a text's ids are flat[end - length : end]
+        # int32 halves what long data sets take on the device; a vocabulary has far fewer ids.
         flat = np.fromiter((i for text in texts for i in text), np.int32, count=self.lengths.sum())
         labels = np.zeros(len(texts), np.int64) if labels is None else np.asarray(labels, np.int64)
         self.is_labelled = labels != IGNORED
@@ -53,18 +59,24 @@ class Encoded:
     def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor]:
         """input_ids (B, S) int64, attention_mask (B, S) bool, labels (B,) int64 of these rows.
 
-        S is the longest text; the mask is None where all are as long, which spares the model all
-        masking."""
+        S is the longest text of the batch. The mask is None where all texts are as long."""
         lengths = self.lengths[rows]
         width = int(lengths.max())
         input_ids, mask, labels = self.gather(torch.from_numpy(rows).to(self.ids.device), width)
+        # Without padding nothing has to be masked, and attention without a mask is faster. Sorted
+        # batches are often of one length.
         return input_ids, (mask if lengths.min() < width else None), labels
 
     def gather(self, rows: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The same for rows (B,) on the device and a given S, always with a mask: only device
-        work, so that a CUDA graph can hold it."""
+        """The same for rows (B,) on the device and a given S, always with a mask.
+
+        Only tensor operations on the device, with shapes that depend on B and S alone: a CUDA graph
+        can record them once and replay them for other rows."""
         column = torch.arange(width, device=rows.device)  # (S,)
         mask = column < self.sizes[rows][:, None]  # (B, S)
+        # (B, S): where token s of text b stands in self.ids. Behind the end of a text this is the
+        # next text's token, which the mask then replaces by padding; behind the end of the last
+        # text there is nothing, and an index out of bounds ends a CUDA program. Hence the clamp.
         place = (self.starts[rows][:, None] + column).clamp_(max=len(self.ids) - 1)
         input_ids = torch.where(mask, self.ids[place].long(), self.pad_id)
         return input_ids, mask, self.labels[rows]
@@ -73,19 +85,25 @@ class Encoded:
 def epoch_steps(lengths: np.ndarray, step_size: int, seed: int, epoch: int) -> list[np.ndarray]:
     """The optimiser steps of one epoch: arrays of row numbers, each row in exactly one of them.
 
-    A function of (seed, epoch, step_size) alone: how a step is later cut into forward passes or
-    shared among processes changes nothing. A window of WINDOW_STEPS steps is drawn at random and
-    sorted by length; then the order of the steps is drawn. Rows that fill no whole step, drawn at
-    random too, make a last short one.
+    The result depends on lengths, step_size, seed and epoch alone: 4 forward passes of 2 texts on
+    one process see the same steps as 1 of 8, or as 1 of 4 on two. The rows that fill no whole step
+    make a last, short one.
     """
+    # Seeded by the pair, so that an epoch's order can be made again without the epochs before it:
+    # a resumed run starts in the middle.
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))
     whole = len(order) - len(order) % step_size
     steps = []
     for start in range(0, whole, step_size * WINDOW_STEPS):
         window = order[start : min(start + step_size * WINDOW_STEPS, whole)]
+        # Sorted inside the window only: neighbours are of similar length, so their step has little
+        # padding, and who is in the window is chance, so an epoch's steps are not the last one's.
+        # Stable, or texts of one length would have an order that depends on numpy's sort.
         window = window[np.argsort(lengths[window], kind="stable")]
         steps.extend(np.split(window, len(window) // step_size))
+    # Shuffled again: a window's steps run from short to long texts, and training on all short texts
+    # first would tie the learning rate, which falls from step to step, to the length.
     steps = [steps[i] for i in random.permutation(len(steps))]
     if whole < len(order):
         rest = order[whole:]
@@ -102,7 +120,8 @@ def sorted_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
     order = np.argsort(lengths, kind="stable")
     batches, start = [], 0
     for end in range(1, len(order) + 1):
-        # Sorted, so the next text would be the batch's longest.
+        # Sorted, so the next text would be the batch's longest, and all would be padded to it. A
+        # text over the budget is still a batch: of its own, since `start` has moved on to it.
         if end == len(order) or (end + 1 - start) * lengths[order[end]] > token_budget:
             batches.append(order[start:end])
             start = end
@@ -110,7 +129,7 @@ def sorted_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
 
 
 def padding_share(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> float:
-    """The part of the computed tokens that is padding, 0 to 1.
+    """The share of all computed tokens that is padding, from 0 to 1.
 
     >>> padding_share(np.array([3, 6, 6]), [np.array([0, 1]), np.array([2])])  # 3 of 18
     0.16666666666666663
