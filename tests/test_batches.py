@@ -6,7 +6,7 @@ import torch
 
 from train.batches import Encoded, epoch_steps, padding_share, sorted_batches
 from train.device import Processes
-from train.training.loop import Steps, micro_batches
+from train.training.step import Steps, micro_batches
 
 LENGTHS = np.random.default_rng(0).integers(3, 88, size=1003)
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+import train.finetune
 import train.training.checkpoints
 import train.training.loop
 from minibert import DistilBertForSequenceClassification
@@ -244,7 +245,24 @@ def test_running_out_of_memory_names_the_batch_size(finetune, monkeypatch):
     def no_room(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
-    monkeypatch.setattr(train.training.loop, "train_step", no_room)
+    monkeypatch.setattr(train.training.loop, "eager_step", no_room)
     refused = finetune("--batch-size", "16")
     assert refused.status == 2
     assert "--batch-size 16 is too large" in refused.err and len(refused.err.splitlines()) <= 2
+
+
+def test_a_step_without_labels_is_skipped_and_said(finetune, monkeypatch):
+    """All 70 texts make one step; none has a label."""
+    original = train.finetune.encode
+
+    def encode(*arguments):
+        encoded = original(*arguments)
+        encoded.is_labelled[:] = False
+        return encoded
+
+    monkeypatch.setattr(train.finetune, "encode", encode)
+    result = finetune("--batch-size", "70", "--epochs", "1")
+    assert result.status == 0
+    assert "step 1 skipped: all its labels are -100" in result.out
+    lines = (result.folder / "log.jsonl").read_text().splitlines()
+    assert lines and not any("loss" in json.loads(line) for line in lines)

@@ -8,13 +8,12 @@ from minibert import DistilBertConfig, DistilBertForSequenceClassification
 from train.batches import Encoded
 from train.device import choose_precision
 from train.forward import extract_features, predict_logits
-from train.options import FinetuneOptions
-from train.training.loop import Steps, fit, make_step, seed_step, train_step
+from train.training.graphs import CapturedStep
+from train.training.loop import training
 from train.training.optim import LossScale, Update, make_optimizer
+from train.training.step import Job, Steps, seed_step, train_step
 
 pytestmark = pytest.mark.gpu
-
-OPTIONS = FinetuneOptions(batch_size=8, lr=1e-3, max_steps=50)
 
 
 def make_data(device: str) -> Encoded:
@@ -41,22 +40,26 @@ def make_model(dropout: float) -> DistilBertForSequenceClassification:
     return model
 
 
-def losses(precision_name: str, captured: bool, dropout: float = 0.0) -> torch.Tensor:
+def make_job(precision_name: str, dropout: float) -> Job:
     precision = choose_precision("cuda", precision_name)
     model, data = make_model(dropout), make_data("cuda")
     update = Update(make_optimizer(model, 1e-3, 0.01), LossScale(precision), 50)
-    steps = Steps(data.lengths, 8, seed=1)
-    run_step = make_step(model, update, data, OPTIONS, precision)
+    return Job(model, update, data, Steps(data.lengths, 8, seed=1), precision)
+
+
+def losses(precision_name: str, captured: bool, dropout: float = 0.0) -> torch.Tensor:
+    job = make_job(precision_name, dropout)
+    captured_step = CapturedStep(job)
 
     def plain_step(rows: np.ndarray) -> torch.Tensor:
-        width = -(-int(data.lengths[rows].max()) // 8) * 8  # padded as the captured step pads
-        batch = (*data.gather(torch.from_numpy(rows).cuda(), width), 1.0)
-        return train_step(model, update, [batch], precision)
+        width = -(-int(job.data.lengths[rows].max()) // 8) * 8  # padded as the captured step pads
+        batch = (*job.data.gather(torch.from_numpy(rows).cuda(), width), 1.0)
+        return train_step(job, [batch])
 
     seen = []
     for step in range(50):
         seed_step(1, step, 0)
-        seen.append((run_step if captured else plain_step)(steps[step]))
+        seen.append((captured_step if captured else plain_step)(job.steps[step]))
     return torch.stack(seen).cpu()
 
 
@@ -74,24 +77,19 @@ def test_captured_dropout_differs_from_step_to_step_and_repeats_with_the_seed():
     assert not torch.allclose(first, losses("fp32", captured=True))
 
 
-def test_a_run_goes_through_the_captured_steps():
-    precision = choose_precision("cuda", "auto")
-    model, data = make_model(0.1), make_data("cuda")
-    update = Update(make_optimizer(model, 1e-3, 0.01), LossScale(precision), 50)
-    records: list[dict] = []
-    fit(
-        model,
-        update,
-        data,
-        Steps(data.lengths, 8, seed=1),
-        OPTIONS,
-        precision,
-        write_log=records.extend,
-        at_epoch_end=lambda step: "",
-        save=lambda step: None,
-    )
-    assert [record["step"] for record in records] == list(range(1, 51))
-    assert all(np.isfinite(record["loss"]) for record in records)
+def test_a_run_goes_through_the_captured_steps(monkeypatch):
+    with_graphs: list[CapturedStep] = []
+
+    class Noted(CapturedStep):
+        def __init__(self, job: Job):
+            super().__init__(job)
+            with_graphs.append(self)
+
+    monkeypatch.setattr("train.training.loop.CapturedStep", Noted)
+    steps = dict(training(make_job("auto", dropout=0.1)))
+    assert list(steps) == list(range(1, 51))
+    assert torch.stack([*steps.values()]).isfinite().all()
+    assert with_graphs[0].graphs
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])

@@ -7,13 +7,15 @@ import numpy as np
 import torch
 
 from minibert import DistilBertForSequenceClassification
+from minibert.inputs import IGNORED
 from tokenizer import WordPieceTokenizer
 from train.batches import Encoded, padding_share
 from train.data import Data, describe, encode, fingerprint, load_data
-from train.device import Precision, Processes, choose_precision, current_processes
+from train.device import choose_precision, current_processes
 from train.forward import predict_logits
 from train.metrics import PREFIX, measure
 from train.options import FinetuneOptions
+from train.progress import Progress
 from train.report import write_report
 from train.runs import Run
 from train.training.checkpoints import (
@@ -23,163 +25,198 @@ from train.training.checkpoints import (
     newest_checkpoint,
     save_checkpoint,
 )
-from train.training.loop import Steps, fit
+from train.training.loop import StepLog, polite_interrupt, stop_if_diverged, training
 from train.training.optim import LossScale, Update, make_optimizer
+from train.training.step import Job, Steps
 
 FREE_TO_CHANGE = ("output_dir", "overwrite", "resume", "save_steps")  # when a run is resumed
 
 
-class Job(NamedTuple):
-    """All that a fine-tuning run works with."""
+class Loaded(NamedTuple):
+    """Data, tokenizer and model as they are before the first step."""
 
     data: Data
     tokenizer: WordPieceTokenizer
     model: DistilBertForSequenceClassification
     encoded: dict[str, Encoded]
-    steps: Steps
-    update: Update
-    precision: Precision
-    processes: Processes
-    settings: dict  # what a resumed run must agree with
-
-    @property
-    def labels(self) -> list[str]:
-        """Label names in the order of their ids."""
-        return self.data.labels
 
 
 def run(options: FinetuneOptions) -> None:
     """Load, train, evaluate, save."""
     run = Run("finetune", options, options.resume)
-    job = prepare(options)
-    first_step = resume(run, job) if options.resume else 0
-    job.processes.wait()  # nobody writes before all have read
+    loaded = load(options)
+    job = prepare(loaded, options)
+    settings = settings_of(loaded, job, options)
+    first_step = resume(run, job, settings) if options.resume else 0
+    job.processes.wait()  # rank 0 changes the folder only after all have read their checkpoint
     if job.processes.is_main:
-        run.open(labels=job.labels, settings=job.settings)
+        run.open(labels=loaded.data.labels, settings=settings)
         run.cut_log(first_step)
-    print(f"{options.model} on {describe(job.data)}")
+    print(f"{options.model} on {describe(loaded.data)}")
     print(f"{job.precision}; {job.update.total_steps} steps of {job.steps.step_size} texts")
-    logits = train(run, job, options, first_step)
-    if "test" in job.encoded:
+    logits = train(run, loaded, job, options, settings, first_step)
+    if "test" in loaded.encoded:
         logits["test"] = predict_logits(
-            job.model, job.encoded["test"], job.precision, job.processes, "test"
+            job.model, loaded.encoded["test"], job.precision, job.processes, "test"
         )
     if job.processes.is_main:
-        finish(run, job, logits)
+        finish(run, loaded, job, logits)
 
 
-def prepare(options: FinetuneOptions) -> Job:
-    """Data, model and optimiser in their first state, the same on every process."""
-    processes = current_processes()
-    precision = choose_precision(options.device, options.precision)
+def load(options: FinetuneOptions) -> Loaded:
+    """Data, tokenizer and model, the same on every process."""
+    device = choose_precision(options.device, options.precision).device
     data = load_data(options)
     if "train" not in data.splits:
         raise ValueError("fine-tuning needs a training split; name one with --train-file")
-    labels = data.labels
     torch.manual_seed(options.seed)  # the new head's first weights
     tokenizer = WordPieceTokenizer.from_pretrained(options.model)
     model = DistilBertForSequenceClassification.from_pretrained(
         options.model,
-        num_labels=len(labels),
-        id2label=dict(enumerate(labels)),
-        label2id={label: i for i, label in enumerate(labels)},
-    ).to(precision.device)
+        num_labels=len(data.labels),
+        id2label=dict(enumerate(data.labels)),
+        label2id={label: i for i, label in enumerate(data.labels)},
+    ).to(device)
     model.distilbert.check_inputs = False  # `encode` has checked all that will come
     encoded = {
-        split: encode(rows, tokenizer, model.config, options.max_length, precision.device)
+        split: encode(rows, tokenizer, model.config, options.max_length, device)
         for split, rows in data.splits.items()
     }
+    return Loaded(data, tokenizer, model, encoded)
+
+
+def prepare(loaded: Loaded, options: FinetuneOptions) -> Job:
+    """The steps to take, and the optimiser in its first state."""
+    precision, processes = choose_precision(options.device, options.precision), current_processes()
+    train_split = loaded.encoded["train"]
     step_size = options.batch_size * options.grad_accum * processes.world
-    steps = Steps(encoded["train"].lengths, step_size, options.seed)
+    steps = Steps(train_split.lengths, step_size, options.seed)
     total = options.epochs * steps.per_epoch
-    optimizer = make_optimizer(model, options.lr, options.weight_decay)
+    optimizer = make_optimizer(loaded.model, options.lr, options.weight_decay)
     update = Update(optimizer, LossScale(precision), min(total, options.max_steps or total))
+    return Job(loaded.model, update, train_split, steps, precision, processes, options.grad_accum)
+
+
+def settings_of(loaded: Loaded, job: Job, options: FinetuneOptions) -> dict:
+    """All that decides the outcome: what a resumed run must agree with, as JSON."""
     settings = {
         name: value
         for name, value in dataclasses.asdict(options).items()
         if name not in FREE_TO_CHANGE
-    } | {
-        "labels": labels,
-        "precision": precision.name,
-        "processes": processes.world,
-        "data": {split: fingerprint(rows) for split, rows in data.splits.items()},
     }
-    return Job(data, tokenizer, model, encoded, steps, update, precision, processes, settings)
+    return settings | {
+        "labels": loaded.data.labels,
+        "precision": job.precision.name,  # what "auto" stands for on this machine
+        "processes": job.processes.world,
+        "data": {split: fingerprint(rows) for split, rows in loaded.data.splits.items()},
+    }
 
 
-def resume(run: Run, job: Job) -> int:
+def resume(run: Run, job: Job, settings: dict) -> int:
     """Load the newest whole checkpoint; the number of steps it has behind it."""
     folder, state = newest_checkpoint(run.folder)
-    check_agreement(state["settings"], job.settings)
+    check_agreement(state["settings"], settings)
     load_checkpoint(folder, job.model, job.update)
     print(f"resuming after step {state['step']} from {folder}")
     return state["step"]
 
 
-def train(run: Run, job: Job, options: FinetuneOptions, first_step: int) -> dict[str, np.ndarray]:
-    """Train to the end; {"validation": logits (N, C)} of the last evaluation, if there is one."""
-    logits = {}
+def train(
+    run: Run,
+    loaded: Loaded,
+    job: Job,
+    options: FinetuneOptions,
+    settings: dict,
+    first_step: int,
+) -> dict[str, np.ndarray]:
+    """Train to the end; {"validation": logits (N, C)} of the last evaluation, if there is one.
 
-    def evaluate(step: int) -> str:
-        epoch = step / job.steps.per_epoch
-        if "validation" not in job.encoded:
-            return f"epoch {epoch:.3g}"
-        logits["validation"] = predict_logits(
-            job.model, job.encoded["validation"], job.precision, job.processes
-        )
-        metrics = measure(
-            logits["validation"], job.data.splits["validation"]["label"].to_numpy(), "eval"
-        )
-        if job.processes.is_main:
-            run.log([{"step": step, "epoch": epoch, **metrics}])
-        return f"epoch {epoch:.3g}: " + ", ".join(
-            f"{name} {metrics['eval_' + name]:.4f}" for name in ("loss", "accuracy", "f1")
-        )
-
-    def save(step: int) -> None:
-        check_finite(job.model)
-        if job.processes.is_main:
-            save_checkpoint(
-                run.folder, step, job.model, job.update, job.tokenizer, settings=job.settings
-            )
-        job.processes.wait()
-
-    fit(
-        job.model,
-        job.update,
-        job.encoded["train"],
-        job.steps,
-        options,
-        job.precision,
-        write_log=run.log,
-        at_epoch_end=evaluate,
-        save=save,
-        first_step=first_step,
-        processes=job.processes,
-    )
+    A checkpoint is written every --save-steps steps, and before Ctrl-C ends the run
+    (KeyboardInterrupt). Raises ArithmeticError where training diverges; nothing is saved then.
+    """
+    total, per_epoch = job.update.total_steps, job.steps.per_epoch
+    log = StepLog(job.processes)
+    logits: dict[str, np.ndarray] = {}
+    if first_step and first_step % per_epoch == 0:
+        # The run was stopped after an epoch's last step, before the evaluation that follows it.
+        line, logits = evaluate(run, loaded, job, first_step)
+        print(line)
+    with (
+        polite_interrupt() as interrupted,
+        Progress("train", total, "steps", first_step, not job.processes.is_main) as progress,
+    ):
+        for done, values in training(job, first_step):
+            progress.advance(1)
+            if values is None:
+                progress.say(f"step {done} skipped: all its labels are {IGNORED}")
+            else:
+                log.add(done, values)
+            # All processes must stop after the same step: if one were gone, the others would wait
+            # for its gradients for ever.
+            stop = job.processes.any(interrupted())
+            epoch_ends = done % per_epoch == 0 or done == total
+            save_due = stop or (options.save_steps and done % options.save_steps == 0)
+            if log.is_full or epoch_ends or save_due:
+                records = log.read()
+                if job.processes.is_main:
+                    run.log(records)  # before the check, so that the log shows the NaN
+                stop_if_diverged(records, job.update)
+                progress.show(
+                    f"loss {np.mean([r['loss'] for r in records]):.4f}" if records else ""
+                )
+            if save_due and done < total:
+                save(run, loaded, job, settings, done)
+            if stop and done < total:
+                raise KeyboardInterrupt
+            if epoch_ends:
+                line, logits = evaluate(run, loaded, job, done)
+                progress.say(line)
     return logits
 
 
-def finish(run: Run, job: Job, logits: dict[str, np.ndarray]) -> None:
+def evaluate(run: Run, loaded: Loaded, job: Job, step: int) -> tuple[str, dict[str, np.ndarray]]:
+    """Measure the model on the validation split and log it: a line to print, and
+    {"validation": logits (N, C)}. Without such a split: the epoch alone, and {}."""
+    epoch = step / job.steps.per_epoch
+    if "validation" not in loaded.encoded:
+        return f"epoch {epoch:.3g}", {}
+    logits = predict_logits(job.model, loaded.encoded["validation"], job.precision, job.processes)
+    metrics = measure(logits, loaded.data.splits["validation"]["label"].to_numpy(), "eval")
+    if job.processes.is_main:
+        run.log([{"step": step, "epoch": epoch, **metrics}])
+    figures = (f"{name} {metrics['eval_' + name]:.4f}" for name in ("loss", "accuracy", "f1"))
+    return f"epoch {epoch:.3g}: " + ", ".join(figures), {"validation": logits}
+
+
+def save(run: Run, loaded: Loaded, job: Job, settings: dict, step: int) -> None:
+    """Write a checkpoint; no process goes on before it is on the disk."""
+    check_finite(job.model)
+    if job.processes.is_main:
+        save_checkpoint(run.folder, step, loaded.model, job.update, loaded.tokenizer, settings)
+    job.processes.wait()
+
+
+def finish(run: Run, loaded: Loaded, job: Job, logits: dict[str, np.ndarray]) -> None:
     """The saved model, the final figures, the predictions."""
     check_finite(job.model)
-    job.model.save_pretrained(run.folder / "final")
-    job.tokenizer.save_pretrained(run.folder / "final")
+    loaded.model.save_pretrained(run.folder / "final")
+    loaded.tokenizer.save_pretrained(run.folder / "final")
+    last_epoch = (job.update.total_steps - 1) // job.steps.per_epoch
     metrics = {
         "global_step": job.update.total_steps,
         "runtime": run.seconds,
         "skipped_steps": int(job.update.skipped),
-        "padding_share": padding_share(job.encoded["train"].lengths, job.steps.rows),
+        "padding_share": padding_share(job.data.lengths, job.steps.of_epoch(last_epoch)),
     }
     predictions = {}
     for split, scores in logits.items():
-        rows, name = job.data.splits[split], PREFIX[split]
+        rows, name = loaded.data.splits[split], PREFIX[split]
         labels = rows["label"].to_numpy()
         metrics |= measure(scores, labels, name)
         predictions[split] = (rows["text"], labels, scores)
         print(f"{split} accuracy {metrics[name + '_accuracy']:.4f}")
     run.write_metrics(metrics)
     if predictions:
-        run.write_predictions(predictions, job.labels)
+        run.write_predictions(predictions, loaded.data.labels)
     write_report(run.folder)
     print(f"run folder: {run.folder} ({run.seconds:.0f} s)")

@@ -6,49 +6,44 @@ and schedule, and repeats them with one call. A graph has fixed shapes, so there
 length, in steps of WIDTH tokens; the rows to train on are its only input.
 """
 
-from collections.abc import Callable
+import math
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from train.batches import Encoded
-from train.device import Precision
-from train.training.optim import Update
+from train.training.step import Job, eager_step, train_step
 
 WIDTH = 8  # padded lengths are multiples: few graphs, and aligned masks for the attention kernels
 
 
 class CapturedStep:
-    """Called with a step's rows like the uncaptured `step`, which it falls back to for a short last
-    step and for the first step of each width (that warms up what may not happen in a capture)."""
+    """The same function of a step's rows as `eager_step`, replayed from CUDA graphs.
 
-    def __init__(
-        self,
-        model: nn.Module,
-        update: Update,
-        data: Encoded,
-        batch_size: int,
-        precision: Precision,
-        train_step: Callable[..., Tensor],
-        step: Callable[[np.ndarray], Tensor],
-    ):
-        self.model, self.update, self.data = model, update, data
-        self.precision, self.train_step, self.step = precision, train_step, step
-        self.rows = torch.zeros(batch_size, dtype=torch.int64, device=precision.device)
+    A short last step, and the first step of each width, are computed eagerly: the first use of a
+    kernel may set up libraries and allocate memory, which must not happen during a capture.
+    """
+
+    def __init__(self, job: Job):
+        self.job = job
+        device, step_size = job.precision.device, job.steps.step_size
+        # A graph reads its input from a fixed address: every step writes its rows here.
+        self.rows = torch.zeros(step_size, dtype=torch.int64, device=device)
         # Page-locked memory lets the copy to the device run while Python goes on. Rows wait here
-        # until the copy is done, in a ring that is longer than the steps between two log points.
-        self.ring = torch.zeros(256, batch_size, dtype=torch.int64).pin_memory()
+        # until the copy is done, in a ring that is longer than the steps between two log points:
+        # a single buffer would be overwritten with the next step's rows before it is copied.
+        self.ring = torch.zeros(256, step_size, dtype=torch.int64).pin_memory()
         self.turn = 0
         self.seen: set[int] = set()
         self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self.pool = torch.cuda.graph_pool_handle()  # graphs run one at a time: they share memory
 
     def __call__(self, rows: np.ndarray) -> Tensor:
-        width = -(-int(self.data.lengths[rows].max()) // WIDTH) * WIDTH
+        """rows: (N,) int64. Returns (3,) float32 of loss, lr, gradient norm, on the device."""
+        width = math.ceil(int(self.job.data.lengths[rows].max()) / WIDTH) * WIDTH
         if len(rows) != len(self.rows) or width not in self.seen:
             self.seen.add(width)
-            return self.step(rows)
+            return eager_step(self.job, rows)
         slot = self.ring[self.turn % len(self.ring)]
         self.turn += 1
         slot.copy_(torch.from_numpy(rows))
@@ -64,6 +59,6 @@ class CapturedStep:
         nothing."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):
-            batch = (*self.data.gather(self.rows, width), 1.0)
-            values = self.train_step(self.model, self.update, [batch], self.precision)
+            batch = (*self.job.data.gather(self.rows, width), 1.0)
+            values = train_step(self.job, [batch])
         return graph, values

@@ -1,4 +1,4 @@
-"""The training loop: for every step, the texts; their loss and gradients; one update.
+"""The training loop: for every step its seed, its texts, forward and backward pass, update.
 
 Everything random about step k is a function of (seed, k): the texts through the epoch's order, the
 dropout through the seed set before the step. So a run that is stopped after any step and resumed
@@ -11,143 +11,114 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from minibert.inputs import IGNORED
-from train.batches import Encoded, epoch_steps
-from train.device import ALONE, Precision, Processes
-from train.options import FinetuneOptions
-from train.progress import Progress
+from train.device import ALONE, Processes
 from train.training.graphs import CapturedStep
 from train.training.optim import Update
+from train.training.step import Job, eager_step, seed_step
 
-LOG_BLOCK = 50  # steps between two looks at the device
+LOG_BLOCK = 50  # steps between two copies of the losses from the device
 MAX_SKIPPED = 30  # overflowing steps in a row: from 65536 the fp16 loss scale is then below 1e-4
 
-Batch = tuple[Tensor, Tensor | None, Tensor, float]  # input_ids, mask, labels, weight
 
+def training(job: Job, first_step: int = 0) -> Iterator[tuple[int, Tensor | None]]:
+    """Train from first_step to update.total_steps, one step each time the caller asks for more.
 
-class Steps:
-    """The rows of every optimiser step: `steps[k]` is an array of row numbers."""
-
-    def __init__(self, lengths: np.ndarray, step_size: int, seed: int):
-        self.lengths, self.step_size, self.seed = lengths, step_size, seed
-        self.per_epoch = math.ceil(len(lengths) / step_size)
-        self.epoch = -1
-        self.rows: list[np.ndarray] = []
-
-    def __getitem__(self, step: int) -> np.ndarray:
-        epoch, place = divmod(step, self.per_epoch)
-        if epoch != self.epoch:
-            self.rows = epoch_steps(self.lengths, self.step_size, self.seed, epoch)
-            self.epoch = epoch
-        return self.rows[place]
-
-
-def micro_batches(
-    rows: np.ndarray, grad_accum: int, processes: Processes = ALONE
-) -> list[tuple[np.ndarray, float]]:
-    """This process's forward passes of one step: (rows, weight).
-
-    The loss of the step is the mean over all its texts, however it is cut: a forward pass of n of
-    the step's N texts weighs n / N, a short last step included. Averaging gradients over the
-    processes divides by their number, so the weights here are that much larger.
-
-    >>> micro_batches(np.arange(5), grad_accum=2)
-    [(array([0, 1, 2]), 0.6), (array([3, 4]), 0.4)]
+    Yields (steps done, values): (3,) float32 of loss, learning rate and gradient norm, still on the
+    device; None where no text of the step has a label. What happens between steps (log, evaluate,
+    save, stop) is up to the caller, and the next step starts only after it.
     """
-    chunks = np.array_split(rows, grad_accum * processes.world)  # also of a short last step
-    mine = [chunk for chunk in chunks[processes.rank :: processes.world] if len(chunk)]
-    if not mine:  # fewer texts than processes: take part in the averaging with nothing
-        return [(rows[:1], 0.0)]
-    return [(chunk, len(chunk) / len(rows) * processes.world) for chunk in mine]
+    # On many processes the model is wrapped, so that its backward pass averages the gradients over
+    # them. The caller keeps the plain model, whose parameters are the same tensors.
+    job = job._replace(model=job.processes.wrap(job.model))
+    captured = CapturedStep(job) if is_capturable(job) else None
+    job.model.train()
+    for step in range(first_step, job.update.total_steps):
+        # Before every step, not once: dropout must not depend on where the run was resumed, nor on
+        # how many random numbers an evaluation between two steps has drawn.
+        seed_step(job.steps.seed, step, job.processes.rank)
+        rows = job.steps[step]
+        rows = rows[job.data.is_labelled[rows]]  # the mean of no losses would be NaN
+        if len(rows) == 0:
+            yield step + 1, None
+        elif captured is not None:
+            yield step + 1, captured(rows)
+        else:
+            yield step + 1, eager_step(job, rows)
 
 
-def train_step(
-    model: nn.Module, update: Update, batches: list[Batch], precision: Precision
-) -> Tensor:
-    """One optimiser step, the readable definition: (3,) float32 of loss, lr, gradient norm.
+def is_capturable(job: Job) -> bool:
+    """Whether a step can be recorded as a CUDA graph: one GPU, one forward pass per step."""
+    is_alone = job.processes.world == 1 and job.grad_accum == 1
+    return is_alone and job.precision.device.type == "cuda"
 
-    Nothing is read back from the device here.
+
+class StepLog:
+    """Collects (loss, lr, gradient norm) on the device and copies them to the CPU in blocks.
+
+    Reading one loss waits until the GPU has computed it. After every step that would leave the GPU
+    idle while Python prepares the next one; in blocks of 50 the wait costs next to nothing.
     """
-    loss = torch.zeros((), device=precision.device)
-    for n, (input_ids, mask, labels, weight) in enumerate(batches, start=1):
-        with averaging(model, last=n == len(batches)):
-            with precision.autocast():
-                part = model(input_ids, mask, labels).loss * weight  # float32
-            (part * update.scale.value).backward()
-        loss += part.detach()
-    norm = update()
-    return torch.stack([loss, update.rate.float(), norm])
 
-
-@contextmanager
-def averaging(model: nn.Module, last: bool) -> Iterator[None]:
-    """Processes exchange gradients once per step, in the last backward pass."""
-    if last or not isinstance(model, nn.parallel.DistributedDataParallel):
-        yield
-    else:
-        with model.no_sync():
-            yield
-
-
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Fix the dropout of one step."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
-
-
-class Log:
-    """Collects (loss, lr, norm) on the device and reads them back a block at a time."""
-
-    def __init__(self, precision: Precision, write: Callable[[list[dict]], None]):
-        self.precision, self.write = precision, write
+    def __init__(self, processes: Processes = ALONE):
+        self.processes = processes
         self.block: dict[int, Tensor] = {}  # by the number of the step, from 1
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to read."""
+        return len(self.block) >= LOG_BLOCK
+
     def add(self, step: int, values: Tensor) -> None:
-        """values: (3,) on the device, as `train_step` gives them."""
+        """values: (3,) on the device, as `training` yields them."""
         self.block[step] = values
 
-    def flush(self, update: Update, processes: Processes) -> str:
-        """Write the block; the mean loss of its steps, in words.
-
-        Raises ArithmeticError naming the step where the loss is not finite."""
+    def read(self) -> list[dict]:
+        """Empty the log: a record per step, the loss averaged over all processes."""
         if not self.block:
-            return ""
-        values = torch.stack([*self.block.values()])
-        values[:, 0] = processes.sum(values[:, 0].contiguous()) / processes.world
+            return []
+        values = torch.stack([*self.block.values()])  # (steps, 3)
+        # Each process has the mean over its own texts, times the number of processes (see
+        # micro_batches). The gradient norm is taken after the exchange and is the same on all.
+        values[:, 0] = self.processes.sum(values[:, 0].contiguous()) / self.processes.world
         values = values.cpu()  # the one wait for the device
         records = [
             {"step": step, "loss": loss, "lr": lr, "grad_norm": norm}
             for step, (loss, lr, norm) in zip(self.block, values.tolist())
         ]
         self.block = {}
-        if processes.is_main:
-            self.write(records)
-        self.check(records, int(update.skipped_in_a_row))
-        return f"loss {values[:, 0].nanmean():.4f}"
+        return records
 
-    def check(self, records: list[dict], skipped_in_a_row: int) -> None:
-        """Raises ArithmeticError; fp16 may overflow now and then, but not for ever."""
-        if self.precision.name == "fp16":
-            if skipped_in_a_row >= MAX_SKIPPED:
-                raise ArithmeticError(
-                    f"fp16 gradients overflowed in {skipped_in_a_row} steps in a row, up to step "
-                    f"{records[-1]['step']}; use --precision bf16 or fp32, or a lower --lr"
-                )
-            return
+
+def stop_if_diverged(records: list[dict], update: Update) -> None:
+    """Raises ArithmeticError naming the first step whose loss or gradient is not finite.
+
+    In fp16 a gradient may overflow now and then: the update leaves the step out and halves the loss
+    scale. Only MAX_SKIPPED such steps in a row are an error.
+    """
+    if not update.scale.enabled:
         for record in records:
             if not (math.isfinite(record["loss"]) and math.isfinite(record["grad_norm"])):
                 raise ArithmeticError(
                     f"loss {record['loss']}, gradient norm {record['grad_norm']} in step "
                     f"{record['step']}: training has diverged; use a lower --lr"
                 )
+    elif (skipped := int(update.skipped_in_a_row)) >= MAX_SKIPPED:
+        raise ArithmeticError(
+            f"fp16 gradients overflowed in {skipped} steps in a row, up to step "
+            f"{records[-1]['step']}; use --precision bf16 or fp32, or a lower --lr"
+        )
 
 
 @contextmanager
 def polite_interrupt() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C is only noted (the step is finished and saved), the second interrupts."""
+    """Yields a function that tells whether Ctrl-C was pressed.
+
+    The first Ctrl-C is only noted, so that the caller can finish the step and save; the second
+    raises KeyboardInterrupt at once.
+    """
     caught: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -160,78 +131,3 @@ def polite_interrupt() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(caught)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def fit(
-    model: nn.Module,
-    update: Update,
-    data: Encoded,
-    steps: Steps,
-    options: FinetuneOptions,
-    precision: Precision,
-    *,
-    write_log: Callable[[list[dict]], None],
-    at_epoch_end: Callable[[int], str],
-    save: Callable[[int], None],
-    first_step: int = 0,
-    processes: Processes = ALONE,
-) -> None:
-    """Train from first_step to update.total_steps.
-
-    at_epoch_end(step) is called after each epoch and after the last step, and returns a line to
-    print; save(step) writes a checkpoint, every options.save_steps steps and before Ctrl-C ends the
-    run (KeyboardInterrupt). Raises ArithmeticError where training diverges, nothing saved since.
-    """
-    run_step = make_step(model, update, data, options, precision, processes)
-    log = Log(precision, write_log)
-    total = update.total_steps
-    model.train()
-    if first_step and first_step % steps.per_epoch == 0:  # stopped between step and evaluation
-        print(at_epoch_end(first_step))
-    with (
-        polite_interrupt() as interrupted,
-        Progress("train", total, "steps", first_step, not processes.is_main) as progress,
-    ):
-        for step in range(first_step, total):
-            seed_step(options.seed, step, processes.rank)
-            done = step + 1
-            rows = steps[step]
-            rows = rows[data.is_labelled[rows]]  # one without a label teaches nothing
-            if len(rows):
-                log.add(done, run_step(rows))
-            else:
-                progress.say(f"step {done} skipped: all its labels are {IGNORED}")
-            progress.advance(1)
-            stop = processes.any(interrupted())
-            epoch_ends = done % steps.per_epoch == 0 or done == total
-            save_due = stop or (options.save_steps and done % options.save_steps == 0)
-            if len(log.block) == LOG_BLOCK or epoch_ends or save_due:
-                progress.show(log.flush(update, processes))
-            if save_due and done < total:
-                save(done)
-            if stop and done < total:
-                raise KeyboardInterrupt
-            if epoch_ends:
-                progress.say(at_epoch_end(done))
-
-
-def make_step(
-    model: nn.Module,
-    update: Update,
-    data: Encoded,
-    options: FinetuneOptions,
-    precision: Precision,
-    processes: Processes = ALONE,
-) -> Callable[[np.ndarray], Tensor]:
-    """The function from a step's rows to its (loss, lr, norm): `train_step`, or on one GPU the same
-    captured as CUDA graphs."""
-    wrapped = processes.wrap(model)
-
-    def step(rows: np.ndarray) -> Tensor:
-        micro = micro_batches(rows, options.grad_accum, processes)
-        batches = [(*data.batch(part), weight) for part, weight in micro]
-        return train_step(wrapped, update, batches, precision)
-
-    if precision.device.type == "cuda" and processes.world == 1 and options.grad_accum == 1:
-        return CapturedStep(model, update, data, options.batch_size, precision, train_step, step)
-    return step

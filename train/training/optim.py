@@ -19,8 +19,10 @@ def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.op
     decay: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        is_exempt = name.endswith("bias") or id(parameter) in norms
-        (rest if is_exempt else decay).append(parameter)
+        if name.endswith("bias") or id(parameter) in norms:
+            rest.append(parameter)
+        else:
+            decay.append(parameter)
     device = decay[0].device
     on_gpu = device.type == "cuda"
     # A tensor, so that a captured step can change it; the CUDA kernel wants float32 there.
@@ -74,21 +76,30 @@ class Update:
     def __call__(self) -> Tensor:
         """One optimiser step; returns the gradient norm before clipping, () float32.
 
-        The fused kernel divides each gradient by `grad_scale` as it reads it, so unscaling and
-        clipping cost no pass over memory of their own; where `found_inf` is 1 it writes nothing.
+        No branch depends on a tensor's value: `if overflow:` would read it back from the device in
+        every step, and a CUDA graph would for ever repeat the branch that it recorded.
         """
+        # The gradients are those of loss x scale, so their norm is divided by the scale before it
+        # is compared with MAX_GRAD_NORM; otherwise fp16 would clip every step.
         grads = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads).float() / self.scale.value
-        overflow = (~torch.isfinite(norm)).float()
+        overflow = (~torch.isfinite(norm)).float()  # a norm is finite only if all gradients are
+        # Unscale and clip in one number: gradients / (scale x max(1, norm / MAX_GRAD_NORM)).
         # 1e-6 as in torch's clip_grad_norm_.
         divisor = self.scale.value * ((norm + 1e-6) / MAX_GRAD_NORM).clamp(min=1.0)
-        vars(self.optimizer).update(grad_scale=divisor, found_inf=overflow)
+        # torch.amp.GradScaler's way into the fused kernel (torch/optim/adam.py reads both by
+        # getattr): it divides each gradient by grad_scale as it reads it, so that clipping costs no
+        # pass over memory of its own, and it writes nothing where found_inf is 1.
+        self.optimizer.grad_scale = divisor  # type: ignore[attr-defined]
+        self.optimizer.found_inf = overflow  # type: ignore[attr-defined]
+        # In place: a captured step reads the rate from this very tensor.
         self.rate.copy_(self.base_rate * (1 - self.done / self.total_steps).clamp(min=0.0))
         self.optimizer.step()
+        # None, not zeros: the next backward pass writes new gradients instead of adding to old.
         self.optimizer.zero_grad(set_to_none=True)
-        self.done.add_(1 - overflow)
+        self.done.add_(1 - overflow)  # a step that was left out does not move the schedule on
         self.skipped.add_(overflow)
-        self.skipped_in_a_row.add_(1).mul_(overflow)
+        self.skipped_in_a_row.add_(1).mul_(overflow)  # back to 0 after a good step
         self.scale.update(overflow)
         return norm
 

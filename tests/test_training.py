@@ -10,10 +10,10 @@ from transformers import get_linear_schedule_with_warmup
 
 from minibert import DistilBertConfig, DistilBertForSequenceClassification
 from train.batches import Encoded
-from train.device import ALONE, Precision, choose_precision
-from train.options import FinetuneOptions
-from train.training.loop import MAX_SKIPPED, Log, Steps, fit, micro_batches, seed_step, train_step
+from train.device import Precision, choose_precision
+from train.training.loop import MAX_SKIPPED, StepLog, stop_if_diverged, training
 from train.training.optim import LossScale, Update, make_optimizer
+from train.training.step import Job, Steps, eager_step, seed_step
 
 CPU = torch.device("cpu")
 FP32 = Precision(CPU, "fp32")
@@ -38,11 +38,9 @@ def make_update(model, total_steps=50, lr=1e-3, precision=FP32, **scale) -> Upda
     return Update(make_optimizer(model, lr, weight_decay=0.01), scaling, total_steps)
 
 
-def run_step(model, update, data, rows, batch_size, grad_accum=1, precision=FP32) -> torch.Tensor:
-    micro = micro_batches(rows, grad_accum)
-    return train_step(
-        model, update, [(*data.batch(part), weight) for part, weight in micro], precision
-    )
+def make_job(model, update, data, precision=FP32, grad_accum=1) -> Job:
+    steps = Steps(data.lengths, step_size=8, seed=0)
+    return Job(model, update, data, steps, precision, grad_accum=grad_accum)
 
 
 @pytest.mark.parametrize(
@@ -66,11 +64,12 @@ def test_50_steps_have_the_references_losses(tmp_path, dtype, init, tolerance):
     groups = [{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
     reference = torch.optim.AdamW(groups, lr=1e-4, foreach=False, fused=False)
     schedule = get_linear_schedule_with_warmup(reference, 0, 50)
-    update, data = make_update(ours, lr=1e-4), make_data()
+    data = make_data()
+    job = make_job(ours, make_update(ours, lr=1e-4), data)
     clipped = 0
     for step in range(50):
         rows = np.arange(8 * step, 8 * step + 8)
-        loss, lr, norm = run_step(ours, update, data, rows, batch_size=8).tolist()
+        loss, lr, norm = eager_step(job, rows).tolist()
         input_ids, mask, labels = data.batch(rows)
         expected = theirs(input_ids=input_ids, attention_mask=mask, labels=labels).loss
         expected.backward()
@@ -94,12 +93,14 @@ def test_50_steps_have_the_references_losses(tmp_path, dtype, init, tolerance):
 @pytest.mark.parametrize("n_rows", [8, 7, 5], ids=["whole", "ragged 7", "ragged 5"])
 def test_four_times_two_is_one_times_eight(n_rows):
     data, models = make_data(), [make_model(), make_model()]
-    updates = [make_update(model) for model in models]
+    one, four = (
+        make_job(model, make_update(model), data, grad_accum=n) for model, n in zip(models, (1, 4))
+    )
     for step in range(8):
         rows = np.arange(8 * step, 8 * step + (n_rows if step == 7 else 8))
-        one = run_step(models[0], updates[0], data, rows, batch_size=8)
-        four = run_step(models[1], updates[1], data, rows, batch_size=2, grad_accum=4)
-        torch.testing.assert_close(one, four, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            eager_step(one, rows), eager_step(four, rows), rtol=1e-4, atol=1e-6
+        )
     for a, b in zip(models[0].parameters(), models[1].parameters()):
         torch.testing.assert_close(a, b, rtol=0, atol=2e-4)
 
@@ -125,17 +126,16 @@ def test_dropout_of_a_step_depends_on_seed_step_and_rank():
 
 
 def test_gradients_that_are_not_finite_change_nothing():
-    model, data = make_model(), make_data()
+    model = make_model()
     update = make_update(model)
-    run_step(model, update, data, np.arange(8), 8)
-    before = {name: tensor.clone() for name, tensor in update.tensors(model).items()}
-    weights = [p.clone() for p in model.parameters()]
+    job = make_job(model, update, make_data())
+    eager_step(job, np.arange(8))
     with torch.no_grad():
         model.classifier.bias[0] = math.inf
-    weights_now = [p.clone() for p in model.parameters()]
-    run_step(model, update, data, np.arange(8, 16), 8)
-    assert all(torch.equal(a, b) for a, b in zip(weights_now, model.parameters()))
-    assert len(weights) == len(weights_now)
+    before = {name: tensor.clone() for name, tensor in update.tensors(model).items()}
+    weights = [p.clone() for p in model.parameters()]
+    eager_step(job, np.arange(8, 16))
+    assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters()))
     for name, tensor in update.tensors(model).items():
         if name.startswith("skipped"):
             assert float(tensor) == 1
@@ -158,89 +158,90 @@ def test_the_loss_scale_leaves_the_step_unchanged():
     for initial in (1.0, 1024.0):
         model = make_model()
         update = make_update(model, precision=Precision(CPU, "fp16"), initial=initial)
-        results.append(
-            [run_step(model, update, data, np.arange(8 * k, 8 * k + 8), 8) for k in range(5)]
-        )
+        job = make_job(model, update, data)
+        results.append([eager_step(job, np.arange(8 * k, 8 * k + 8)) for k in range(5)])
     for plain, scaled in zip(*results):
         torch.testing.assert_close(plain, scaled, rtol=1e-6, atol=0)
 
 
 def test_an_overflow_in_fp16_is_skipped_and_the_schedule_waits():
-    model, data = make_model(), make_data()
+    model = make_model()
     update = make_update(model, precision=Precision(CPU, "fp16"), initial=3e38)
-    lrs = [float(run_step(model, update, data, np.arange(8), 8)[1]) for _ in range(3)]
+    job = make_job(model, update, make_data())
+    lrs = [float(eager_step(job, np.arange(8))[1]) for _ in range(3)]
     assert lrs[0] == lrs[1] and int(update.skipped) >= 1
     while int(update.skipped_in_a_row):
-        run_step(model, update, data, np.arange(8), 8)
-    assert float(run_step(model, update, data, np.arange(8), 8)[1]) < lrs[0]
+        eager_step(job, np.arange(8))
+    assert float(eager_step(job, np.arange(8))[1]) < lrs[0]
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_16_bit_training_keeps_float32_weights_and_learns(precision):
-    model, data = make_model(), make_data(32)
-    chosen = Precision(CPU, precision)
+    model, chosen = make_model(), Precision(CPU, precision)
     update = make_update(model, total_steps=200, precision=chosen)
-    losses = [
-        float(run_step(model, update, data, np.arange(32), 32, precision=chosen)[0])
-        for _ in range(60)
-    ]
+    job = make_job(model, update, make_data(32), chosen)
+    losses = [float(eager_step(job, np.arange(32))[0]) for _ in range(60)]
     assert losses[-1] < 0.5 * losses[0]
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-def log_of(precision: str) -> tuple[Log, list[dict]]:
-    written: list[dict] = []
-    return Log(Precision(CPU, precision), written.extend), written
+def read_back(*values: tuple[float, float, float]) -> list[dict]:
+    """The log's records of these (loss, lr, gradient norm)."""
+    log = StepLog()
+    for step, figures in enumerate(values, start=1):
+        log.add(step, torch.tensor(figures))
+    return log.read()
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_stands_in_the_log():
-    log, written = log_of("fp32")
-    for step, loss in ((1, 0.5), (2, math.nan)):
-        log.add(step, torch.tensor([loss, 1e30, 1.0]))
+    records = read_back((0.5, 1e30, 1.0), (math.nan, 1e30, 1.0))
+    assert math.isnan(records[1]["loss"])
     with pytest.raises(ArithmeticError, match=r"loss nan.*step 2.*lower --lr"):
-        log.flush(make_update(make_model()), ALONE)
-    assert math.isnan(written[1]["loss"])
-
-
-def test_texts_without_a_label_are_left_out_and_a_step_of_them_alone_is_skipped(capsys):
-    labelled = make_data(n=16)
-    data = make_data(n=16)
-    steps = Steps(data.lengths, 8, seed=0)
-    none, some = steps[0], steps[1][:3]
-    for rows in (none, some):
-        data.labels[rows] = -100
-        data.is_labelled[rows] = False
-    model = make_model()
-    update = make_update(model, total_steps=2)
-    written: list[dict] = []
-    fit(
-        model,
-        update,
-        data,
-        steps,
-        FinetuneOptions(batch_size=8),
-        FP32,
-        write_log=written.extend,
-        at_epoch_end=lambda step: "",
-        save=lambda step: None,
-    )
-    assert "step 1 skipped: all its labels are -100" in capsys.readouterr().out
-    assert [record["step"] for record in written] == [2] and float(update.done) == 1
-    twin = make_model()
-    seed_step(42, 1, 0)
-    loss, lr, _ = run_step(twin, make_update(twin, total_steps=2), labelled, steps[1][3:], 8)
-    assert (written[0]["loss"], written[0]["lr"]) == (float(loss), float(lr))
+        stop_if_diverged(records, make_update(make_model()))
 
 
 def test_fp16_stops_after_many_overflows_in_a_row():
-    log, _ = log_of("fp16")
-    update = make_update(make_model())
-    log.add(1, torch.tensor([1.0, 1e-3, math.inf]))
-    log.flush(update, ALONE)
+    update = make_update(make_model(), precision=Precision(CPU, "fp16"))
+    records = read_back((1.0, 1e-3, math.inf), (1.0, 1e-3, math.inf))
+    update.skipped_in_a_row.fill_(MAX_SKIPPED - 1)
+    stop_if_diverged(records, update)
     update.skipped_in_a_row.fill_(MAX_SKIPPED)
-    log.add(2, torch.tensor([1.0, 1e-3, math.inf]))
-    with pytest.raises(ArithmeticError, match=r"overflowed in 30 steps in a row.*bf16"):
-        log.flush(update, ALONE)
+    with pytest.raises(ArithmeticError, match=r"overflowed in 30 steps in a row.*step 2.*bf16"):
+        stop_if_diverged(records, update)
+
+
+def test_texts_without_a_label_are_left_out_and_a_step_of_them_alone_is_skipped():
+    labelled, data = make_data(n=16), make_data(n=16)
+    model = make_model()
+    job = make_job(model, make_update(model, total_steps=2), data)
+    none, some = job.steps[0], job.steps[1][:3]
+    for rows in (none, some):
+        data.labels[rows] = -100
+        data.is_labelled[rows] = False
+    (first, nothing), (second, values) = training(job)
+    assert (first, nothing, second) == (1, None, 2) and float(job.update.done) == 1
+    twin = make_model()
+    seed_step(0, 1, 0)
+    expected = eager_step(make_job(twin, make_update(twin, 2), labelled), job.steps[1][3:])
+    assert torch.equal(values[:2], expected[:2])
+
+
+def test_training_from_a_later_step_is_the_same_training():
+    """The generator computes a step only when it is asked for it."""
+
+    def records(model, first_step: int, n: int, update: Update) -> list[torch.Tensor]:
+        job = make_job(model, update, data)
+        return [values for _, (_, values) in zip(range(n), training(job, first_step))]
+
+    data, dropout = make_data(24), {"dropout": 0.3, "seq_classif_dropout": 0.3}
+    whole, cut = make_model(**dropout), make_model(**dropout)
+    expected = records(whole, 0, 6, make_update(whole, 6))
+    update = make_update(cut, 6)
+    first = records(cut, 0, 2, update)
+    torch.rand(100)  # what an evaluation between two steps may draw
+    rest = records(cut, 2, 4, update)
+    assert len(expected) == 6
+    assert all(torch.equal(a, b) for a, b in zip(expected, first + rest))
 
 
 def test_a_device_that_is_not_there_is_refused_by_name():

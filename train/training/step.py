@@ -1,0 +1,128 @@
+"""One optimiser step, computed eagerly: forward and backward passes, then the update.
+
+This is the definition that everything else is tested against: several processes give the same
+losses (tests/test_distributed.py), and so does the captured step of graphs.py on a GPU.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from train.batches import Encoded, epoch_steps
+from train.device import ALONE, Precision, Processes
+from train.training.optim import Update
+
+Batch = tuple[Tensor, Tensor | None, Tensor, float]  # input_ids, mask, labels, weight
+
+
+class Steps:
+    """The rows of every optimiser step: `steps[k]` is an int64 array of row numbers.
+
+    A function of (seed, k), so that a resumed run needs no position in a stream of data.
+    """
+
+    def __init__(self, lengths: np.ndarray, step_size: int, seed: int):
+        self.lengths, self.step_size, self.seed = lengths, step_size, seed
+        self.per_epoch = math.ceil(len(lengths) / step_size)
+        self.epoch = -1
+        self.rows: list[np.ndarray] = []
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        epoch, place = divmod(step, self.per_epoch)
+        return self.of_epoch(epoch)[place]
+
+    def of_epoch(self, epoch: int) -> list[np.ndarray]:
+        """All steps of an epoch, in order; those of the epoch that was asked for last are kept."""
+        if epoch != self.epoch:
+            self.rows = epoch_steps(self.lengths, self.step_size, self.seed, epoch)
+            self.epoch = epoch
+        return self.rows
+
+
+class Job(NamedTuple):
+    """What every optimiser step works with."""
+
+    model: nn.Module
+    update: Update
+    data: Encoded  # the training split
+    steps: Steps  # which of its rows each step takes
+    precision: Precision
+    processes: Processes = ALONE
+    grad_accum: int = 1  # forward passes per step
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed torch's generators for the dropout of one step.
+
+    The seed is a function of the step, so a checkpoint needs no generator's state. Each rank draws
+    its own dropout: the same mask on different texts would correlate their gradients.
+    """
+    # SeedSequence mixes the three numbers; seed + step + rank would give neighbours the same seed.
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
+
+
+def micro_batches(
+    rows: np.ndarray, grad_accum: int, processes: Processes = ALONE
+) -> list[tuple[np.ndarray, float]]:
+    """This process's forward passes of one step: (rows, weight).
+
+    The loss of the step is the mean over all its texts, however it is cut: a forward pass of n of
+    the step's N texts weighs n / N. (Equal weights would count the texts of a short pass more.)
+
+    >>> micro_batches(np.arange(5), grad_accum=2)
+    [(array([0, 1, 2]), 0.6), (array([3, 4]), 0.4)]
+    """
+    chunks = np.array_split(rows, grad_accum * processes.world)  # also of a short last step
+    mine = [chunk for chunk in chunks[processes.rank :: processes.world] if len(chunk)]
+    if not mine:
+        # Fewer texts than processes. A process without a backward pass would leave the others
+        # waiting for its gradients for ever, so it computes one text with weight 0.
+        return [(rows[:1], 0.0)]
+    # DistributedDataParallel divides the sum of the gradients by the number of processes; the
+    # weights are multiplied by it, so that the result is the sum of n / N over all passes.
+    return [(chunk, len(chunk) / len(rows) * processes.world) for chunk in mine]
+
+
+def eager_step(job: Job, rows: np.ndarray) -> Tensor:
+    """One step on rows (N,) of the training split: (3,) float32 of loss, lr, gradient norm."""
+    cut = micro_batches(rows, job.grad_accum, job.processes)
+    return train_step(job, [(*job.data.batch(part), weight) for part, weight in cut])
+
+
+def train_step(job: Job, batches: list[Batch]) -> Tensor:
+    """Forward, backward, update: (3,) float32 of loss, lr, gradient norm, on the device.
+
+    Nothing is read back here (no .item()): Python would wait for the GPU in every step, and a CUDA
+    graph could not record it.
+    """
+    model, update = job.model, job.update
+    loss = torch.zeros((), device=job.precision.device)
+    for n, (input_ids, mask, labels, weight) in enumerate(batches, start=1):
+        with averaging(model, last=n == len(batches)):
+            # Autocast holds for the forward pass alone: a backward pass computes in the number
+            # format of its forward pass by itself. The loss is float32 in every precision.
+            with job.precision.autocast():
+                part = model(input_ids, mask, labels).loss * weight
+            # Without the factor, gradients below 6e-8 would be 0 in fp16. It is 1 in fp32 and
+            # bf16, and the update divides it out again.
+            (part * update.scale.value).backward()  # adds to .grad, across the passes of the step
+        # Detached, or the graphs of all passes would stay in memory until the end of the step.
+        loss += part.detach()
+    norm = update()
+    return torch.stack([loss, update.rate.float(), norm])
+
+
+@contextmanager
+def averaging(model: nn.Module, last: bool) -> Iterator[None]:
+    """Processes exchange gradients in the last backward pass of a step alone: the earlier passes
+    only add to .grad, and one exchange of the sum replaces one for each pass."""
+    if last or not isinstance(model, nn.parallel.DistributedDataParallel):
+        yield
+    else:
+        with model.no_sync():
+            yield
