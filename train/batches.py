@@ -45,7 +45,7 @@ class Encoded:
         ends = np.cumsum(self.lengths)  # (N,): a text's ids are flat[end - length : end]
         # int32 halves what long data sets take on the device; a vocabulary has far fewer ids.
         flat = np.fromiter((i for text in texts for i in text), np.int32, count=self.lengths.sum())
-        labels = np.zeros(len(texts), np.int64) if labels is None else np.asarray(labels, np.int64)
+        labels = np.zeros(len(texts), np.int64) if labels is None else np.array(labels, np.int64)
         self.is_labelled = labels != IGNORED
         self.ids = torch.from_numpy(flat).to(device)
         self.starts = torch.from_numpy(ends - self.lengths).to(device)
