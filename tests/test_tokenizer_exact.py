@@ -56,7 +56,7 @@ def random_texts() -> list[str]:
 
 
 def test_the_frozen_tables_are_what_the_oracle_says_today():
-    frozen = (ROOT / "tokenizer" / "unicode_tables.py").read_text(encoding="utf-8")
+    frozen = (ROOT / "tokenizer" / "unicode.txt").read_text(encoding="utf-8")
     assert frozen == unicode_tables.source()
 
 

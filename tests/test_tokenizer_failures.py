@@ -9,7 +9,7 @@ import pytest
 from tests import ROOT
 from tests.oracle import SPECIAL, VOCAB
 from tokenizer import WordPieceTokenizer, files
-from tokenizer.fast import FastIds
+from tokenizer.words import Words
 
 
 @pytest.fixture(scope="module")
@@ -257,11 +257,11 @@ def test_huge_texts_take_time_in_proportion(tok):
 
 def test_a_small_memory_stays_small_and_cannot_be_seen_in_results(tok):
     texts = [f"word{i} naïve{i}, {'long' * 60}{i}" for i in range(300)] * 2
-    fast = FastIds(tok._vocab, tok._normalize, tok._split, True, size=10)
-    n_known = len(fast)
+    words = Words(tok.rules, size=10)
+    n_known = len(words)
     sizes = []
     for text, expected in zip(texts, tok(texts, add_special_tokens=False)["input_ids"]):
-        assert fast.rows([text]) == [expected]
-        sizes.append(len(fast))
+        assert words.rows([text]) == [expected]
+        sizes.append(len(words))
     assert max(sizes) == n_known + 10
-    assert not any(len(key) > 200 for key in fast)
+    assert not any(len(key) > 200 for key in words)

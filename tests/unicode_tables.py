@@ -1,9 +1,10 @@
-"""Writes tokenizer/unicode_tables.py: asks the oracle about every code point, one at a time.
+"""Writes tokenizer/unicode.txt: asks `tokenizers` about every code point, one at a time.
 
-The oracle's tables come from several old and new Unicode versions, so neither the interpreter's
-`unicodedata` nor any single version gives its answers. What it answers is kept as data:
+The tables inside `tokenizers` come from several old and new Unicode versions, so neither the
+interpreter's `unicodedata` nor any single version gives its answers. What it answers is kept as
+data:
 
-    python -m tests.unicode_tables > tokenizer/unicode_tables.py
+    python -m tests.unicode_tables > tokenizer/unicode.txt
 """
 
 import textwrap
@@ -15,16 +16,15 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 SCALAR_VALUES = [*range(0xD800), *range(0xE000, 0x110000)]
 
-HEADER = '''"""The oracle's character classes: written by tests/unicode_tables.py, not by hand.
-
-Hexadecimal code points and ranges; why they are kept at all is told there, what they are used for
-in normalize.py.
+HEADER = """\
+# Classes of characters as `tokenizers` has them: written by tests/unicode_tables.py, not by hand.
+# Code points and ranges of them, in hexadecimal. normalize.py reads and uses them; why they are
+# kept at all is told in tests/unicode_tables.py.
 """
-'''
 
 
 def only(**step: bool) -> Callable[[str], str]:
-    """One step of the oracle's normaliser alone: only(lowercase=True)("A") -> "a"."""
+    """One step of the reference's normaliser alone: only(lowercase=True)("A") -> "a"."""
     off = {"clean_text": False, "handle_chinese_chars": False, "strip_accents": False}
     return BertNormalizer(**{**off, "lowercase": False, **step}).normalize_str
 
@@ -32,7 +32,7 @@ def only(**step: bool) -> Callable[[str], str]:
 def removed() -> list[int]:
     clean = only(clean_text=True)
     found = [c for c in SCALAR_VALUES if clean(f"a{chr(c)}b") == "ab"]
-    return sorted([*found, *range(0xD800, 0xE000)])  # lone surrogates, which the oracle refuses
+    return sorted([*found, *range(0xD800, 0xE000)])  # lone surrogates, which `tokenizers` refuses
 
 
 def ideographs() -> list[int]:
@@ -56,7 +56,7 @@ def lower_case() -> dict[int, str]:
 
 
 def decomposed() -> list[int]:
-    """What the oracle's NFD changes or moves. A mark of any combining class but 0 changes places
+    """What the reference's NFD changes or moves. A mark of any combining class but 0 changes places
     with a following mark of a lower class or with a preceding one of a higher class."""
     nfd = NFD().normalize_str
     lowest, highest = "\u0334", "\u0345"  # combining classes 1 and 240
@@ -101,7 +101,7 @@ def shifts(mapping: dict[int, str]) -> list[str]:
 
 def table(name: str, why: str, words: list[str]) -> str:
     body = textwrap.fill(" ".join(words), 98, break_on_hyphens=False)
-    return f'\n# {why}\n{name} = """\n{body}\n"""\n'
+    return f"\n# {why}\n{name}:\n{body}\n"
 
 
 def source() -> str:
@@ -111,16 +111,16 @@ def source() -> str:
     return HEADER + "".join(
         table(name, why, words)
         for name, why, words in [
-            ("REMOVED", "Control, format, private use; lone surrogates.", ranges(removed())),
-            ("IDEOGRAPHS", "Each becomes a word of its own.", ranges(ideographs())),
+            ("removed", "Control, format, private use; lone surrogates.", ranges(removed())),
+            ("ideographs", "Each becomes a word of its own.", ranges(ideographs())),
             (
-                "DECOMPOSED",
-                "What Unicode 12.1's NFD changes or moves; ranges span inert characters.",
+                "decomposed",
+                "What Unicode 12.1's NFD changes or moves; ranges span characters it leaves alone.",
                 ranges(decomposed(), is_inert),
             ),
-            ("ACCENTS", "Nonspacing marks (Mn), as Unicode 8 had them.", ranges(accents())),
-            ("PUNCTUATION", "ASCII's symbols, and P* of Unicode 8.", ranges(punctuation())),
-            ("LOWER_CASE", "first-last/step+distance; all but U+0130.", shifts(lower)),
+            ("accents", "Nonspacing marks (Mn), as Unicode 8 had them.", ranges(accents())),
+            ("punctuation", "ASCII's symbols, and P* of Unicode 8.", ranges(punctuation())),
+            ("lower_case", "first-last/step+distance; all but U+0130.", shifts(lower)),
         ]
     )
 

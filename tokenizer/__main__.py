@@ -5,9 +5,7 @@ import sys
 
 from tokenizer import schemes
 from tokenizer.encoder import WordPieceTokenizer
-from tokenizer.fast import SPECIAL
-from tokenizer.files import SPECIAL_TOKENS
-from tokenizer.normalize import normalize, split_words
+from tokenizer.normalize import split_words
 from tokenizer.wordpiece import wordpiece
 
 
@@ -28,21 +26,23 @@ class Questions:
 def search(word: str, tok: WordPieceTokenizer) -> str:
     """The way of one word: all pieces that were tried, with their id or "no"."""
     vocab = Questions(tok)
-    if word in SPECIAL_TOKENS:
-        return f"{word}: {tok.convert_tokens_to_ids(word)}"
+    if word in tok.rules.special.ids:
+        return f"{word}: {tok.rules.special.ids[word]}"
     found = wordpiece(word, vocab)
     return ", ".join(vocab.notes) + ("" if found else f" -> the whole word is {tok.unk_token}")
 
 
 def steps(text: str, tok: WordPieceTokenizer) -> str:
     """The whole way of one text, as lines to read."""
-    options = (tok.do_lower_case, tok.strip_accents, tok.tokenize_chinese_chars)
     words: list[str] = []
     normalized = ""
-    for part in SPECIAL.split(text):
-        is_special = part in SPECIAL_TOKENS
-        normalized += part if is_special else normalize(part, *options)
-        words += [part] if is_special else split_words(normalize(part, *options))
+    for part in tok.rules.special.split(text):
+        if part in tok.rules.special.ids:  # not normalised, not split
+            normalized += part
+            words.append(part)
+        else:
+            normalized += tok.rules.normalize(part)
+            words += split_words(tok.rules.normalize(part))
     encoded = tok(text)
     tokens = tok.convert_ids_to_tokens(encoded.input_ids)
     characters = schemes.characters(text)

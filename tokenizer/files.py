@@ -8,11 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tokenizer.special import SPECIAL_TOKENS
+
 DISTILBERT = "distilbert/distilbert-base-uncased"
 # DistilBERT's own vocabulary; the packaged MiniLM carries the very same file.
 UNCASED_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 PINNED = {DISTILBERT: "12040accade4e8a0f71eabdb258fecc2e7e948be"}
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 OPTIONS: dict[str, Any] = {  # of tokenizer_config.json, with their types
     "do_lower_case": bool,
     "strip_accents": bool | None,

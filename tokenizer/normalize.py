@@ -1,52 +1,61 @@
 """From raw text to words: one pure function per rule, in the order in which they apply.
 
-The classes of characters are the oracle's own (unicode_tables.py), not the interpreter's, so the
-answers are the same under every Python.
+The classes of characters (unicode.txt) are those of the `tokenizers` library, not the
+interpreter's, so the answers are the same under every Python.
 """
 
 import re
 import unicodedata
+from pathlib import Path
 
-from tokenizer import unicode_tables as tables
+_TABLES: dict[str, str] = dict(
+    re.findall(
+        r"^(\w+):\n([^#]+)",  # a table's name, and all up to the next comment
+        Path(__file__).with_name("unicode.txt").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+)
 
 
-def _character_class(ranges: str) -> str:
+def _character_class(name: str) -> str:
     r"""The inside of a regular expression's [...]: "41-5a" -> "\U00000041-\U0000005a"."""
-    escaped = ("-".join(rf"\U{end:0>8}" for end in item.split("-")) for item in ranges.split())
+    escaped = (
+        "-".join(rf"\U{end:0>8}" for end in item.split("-")) for item in _TABLES[name].split()
+    )
     return "".join(escaped)
 
 
 def _lower_case_table(runs: str) -> dict[int, str]:
-    """Code point -> text: "41-5a/1+20" -> {0x41: "a", ...}: every character on its own, because
-    str.lower() looks at its neighbours (a final capital sigma becomes another letter)."""
-    table = {0x130: "i\u0307"}  # the one character that becomes two
+    """Code point -> text: "41-5a/1+20" -> {0x41: "a", 0x42: "b", ...}."""
+    table = {0x130: "i\u0307"}  # İ is the one character that becomes two: i and a dot above
     for first, last, step, distance in re.findall(r"(\w+)-(\w+)/(\d)(\S+)", runs):
         for c in range(int(first, 16), int(last, 16) + 1, int(step)):
             table[c] = chr(c + int(distance, 16))
     return table
 
 
-_REMOVED = re.compile(f"[{_character_class(tables.REMOVED)}]")
-_IDEOGRAPH = re.compile(f"[{_character_class(tables.IDEOGRAPHS)}]")
-_DECOMPOSED = re.compile(f"[{_character_class(tables.DECOMPOSED)}]+")
-_ACCENT = re.compile(f"[{_character_class(tables.ACCENTS)}]+")
-_LOWER_CASE = _lower_case_table(tables.LOWER_CASE)
-_WORD = re.compile("[{0}]|[^ {0}]+".format(_character_class(tables.PUNCTUATION)))
+_REMOVED = re.compile(f"[{_character_class('removed')}]")
+_IDEOGRAPH = re.compile(f"[{_character_class('ideographs')}]")
+_DECOMPOSED = re.compile(f"[{_character_class('decomposed')}]+")
+_ACCENT = re.compile(f"[{_character_class('accents')}]+")
+_LOWER_CASE = _lower_case_table(_TABLES["lower_case"])
+# A punctuation mark alone, or a run of anything but spaces and punctuation marks.
+_WORD = re.compile("[{0}]|[^ {0}]+".format(_character_class("punctuation")))
 
 
 def clean(text: str) -> str:
-    r"""Remove what is not shown, make every white space a plain one.
-
-    Removal comes first: \v, \f and others are white space to Python but glue words here.
+    r"""Remove control characters and the like, make every white space a plain space.
 
     >>> clean("b\x0be\xadd\ttime")
     'bed time'
     """
+    # Removal comes first: \v, \f, \x1c and \x85 are white space to Python's \s, but control
+    # characters to BERT. The other order would split "b\x0be" into two words.
     return re.sub(r"\s", " ", _REMOVED.sub("", text))
 
 
 def space_ideographs(text: str) -> str:
-    """Set each Chinese character apart: such text has no spaces between words.
+    """Put spaces around each Chinese character: such text has no spaces between words.
 
     >>> space_ideographs("ah博推zz")
     'ah 博  推 zz'
@@ -55,11 +64,14 @@ def space_ideographs(text: str) -> str:
 
 
 def remove_accents(text: str) -> str:
-    """Decompose (NFD) and drop the marks; where Unicode 12.1 saw nothing to decompose, nor do we.
+    """Decompose the characters (NFD: é is e and an accent) and drop the accents.
 
     >>> remove_accents("naïve Ærø")
     'naive Ærø'
     """
+    # Only runs of characters that Unicode 12.1 decomposes or reorders: a newer interpreter knows
+    # newer accents, which `tokenizers` leaves where they are. A run, not one character at a time:
+    # NFD also sorts neighbouring marks.
     decomposed = _DECOMPOSED.sub(lambda run: unicodedata.normalize("NFD", run[0]), text)
     return _ACCENT.sub("", decomposed)
 
@@ -70,6 +82,7 @@ def lower_case(text: str) -> str:
     >>> lower_case("ΟΔΟΣ"), "ΟΔΟΣ".lower()
     ('οδοσ', 'οδος')
     """
+    # Not str.lower(): it looks at the neighbours, and a sigma at the end becomes another letter.
     return text.translate(_LOWER_CASE)
 
 
@@ -79,23 +92,27 @@ def normalize(
     strip_accents: bool | None = None,
     tokenize_chinese_chars: bool = True,
 ) -> str:
-    """All the rules above; accents go when letters are lowered, unless `strip_accents` says else.
+    """All the rules above; accents go when letters are lowered, unless `strip_accents` is given.
 
     >>> normalize("İstanbul\\n"), normalize("Häuser", strip_accents=False)
     ('istanbul ', 'häuser')
     """
+    if strip_accents is None:
+        strip_accents = do_lower_case  # as in BERT: only cased models keep accents
     text = clean(text)
     if tokenize_chinese_chars:
         text = space_ideographs(text)
-    if do_lower_case if strip_accents is None else strip_accents:
-        text = remove_accents(text)  # before lowering: İ is I and a dot, but lowers to i and a dot
+    # Accents before lower case is the reference's order; the other one gives the same result for
+    # every character.
+    if strip_accents:
+        text = remove_accents(text)
     if do_lower_case:
         text = lower_case(text)
     return text
 
 
 def find_words(normalized: str) -> list[re.Match[str]]:
-    """Where the words lie in normalised text: between spaces; a punctuation mark is one by itself.
+    """Where the words are in normalised text: between spaces; a punctuation mark is one by itself.
 
     >>> [word[0] for word in find_words("don't stop!")]
     ['don', "'", 't', 'stop', '!']

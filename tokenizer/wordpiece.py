@@ -1,18 +1,18 @@
-"""From a word to the pieces that the vocabulary knows.
+"""WordPiece: a word is split into the longest pieces that the vocabulary has.
 
-WordPiece: Schuster and Nakajima, "Japanese and Korean voice search", 2012. How a vocabulary is
-learned is not here; how BERT (Devlin et al., arXiv 1810.04805) cuts words with one is.
+Schuster and Nakajima, "Japanese and Korean voice search", 2012; used by BERT (Devlin et al., arXiv
+1810.04805). How a vocabulary is learned from texts is not part of this program.
 """
 
 from collections.abc import Container
 
-MAX_CHARS = 100  # of a word, normalised: BERT takes a longer one for no word at all
+MAX_CHARS = 100  # of a normalised word; longer words become [UNK], as in BERT
 
 
 def wordpiece(word: str, vocab: Container[str], longest: int = MAX_CHARS) -> list[str] | None:
-    """Greedy longest match from the left; None where the word cannot be told in pieces.
+    """Greedy longest match from the left; None where some part of the word has no match.
 
-    `longest` spares looking up pieces that are longer than any in the vocabulary.
+    `longest` is the length of the longest token: longer pieces need not be looked up.
 
     >>> wordpiece("unaffable", {"un", "##aff", "##able"})
     ['un', '##aff', '##able']
@@ -24,9 +24,9 @@ def wordpiece(word: str, vocab: Container[str], longest: int = MAX_CHARS) -> lis
         piece = prefix + word[start : start + longest]
         while piece not in vocab:
             piece = piece[:-1]
-            if piece == prefix:  # nothing fits: the whole word is unknown, not only its tail
-                return None
+            if piece == prefix:  # not one character fits
+                return None  # the whole word is unknown, not only its tail
         pieces.append(piece)
         start += len(piece) - len(prefix)
-        prefix = "##"
+        prefix = "##"  # marks every piece but a word's first: "able" and "##able" differ
     return pieces

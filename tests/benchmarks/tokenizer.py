@@ -52,7 +52,7 @@ def prose() -> list[str]:
 
 def forget(tok: WordPieceTokenizer) -> WordPieceTokenizer:
     """The same tokenizer with nothing remembered, as just loaded."""
-    tok._fast.forget()
+    tok._words.forget()
     return tok
 
 

@@ -1,27 +1,21 @@
-"""What a call was asked for, checked: every refusal names the option, its value and a remedy."""
+"""Checks of what a call was given; every refusal names the argument, its value and a remedy."""
 
 import operator
 from collections.abc import Iterable, Mapping
+from types import NoneType
 from typing import Any
 
-Choices = dict[bool | str | None, str | None]
-
-PADDING: Choices = {True: "longest", "longest": "longest", "max_length": "max_length"}
-PADDING |= {False: None, "do_not_pad": None}
-TRUNCATION: Choices = {True: "longest_first", "longest_first": "longest_first"}
-TRUNCATION |= {"only_first": "only_first", "only_second": "only_second"}
-TRUNCATION |= {False: None, "do_not_truncate": None}
-SIDES: Choices = {"right": "right", "left": "left"}
-TENSORS: Choices = {None: None, "np": "np", "pt": "pt"}
+_TYPES_OF_CHOICES = (str, bool, NoneType)
 
 
-def choose(option: str, value: Any, choices: Choices) -> Any:
+def choose(option: str, value: Any, choices: dict[bool | str | None, str | None]) -> Any:
     """What an option's value stands for.
 
-    >>> choose("padding", True, PADDING)
+    >>> choose("padding", True, {True: "longest", False: None})
     'longest'
     """
-    if isinstance(value, str | bool | None) and value in choices:
+    # The types first: an unhashable value cannot be looked up, and 1 would be found as True.
+    if isinstance(value, _TYPES_OF_CHOICES) and value in choices:
         return choices[value]
     raise ValueError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}")
 
@@ -35,19 +29,13 @@ def positive(option: str, value: int | None, default: int) -> int:
     return operator.index(value)
 
 
-def room(limit: int, n_special: int) -> int:
-    """How many tokens of the texts fit beside the special ones."""
-    if limit < n_special:
-        raise ValueError(f"max_length={limit} is less than the {n_special} special tokens need")
-    return limit - n_special
-
-
-def as_texts(text: Any, text_pair: Any) -> tuple[list[str], list[str] | None]:
-    """The texts and, if there are any, their partners."""
+def texts_and_partners(text: Any, text_pair: Any) -> tuple[list[str], list[str] | None]:
+    """The texts as a list and, where there are any, their partners."""
     texts = _as_list("text", text)
     if text_pair is None:
         return texts, None
     partners = _as_list("text_pair", text_pair)
+    # One text has one partner; a list of one does not pair with a bare string.
     if isinstance(text, str) != isinstance(text_pair, str) or len(texts) != len(partners):
         raise ValueError(
             f"text is a {type(text).__name__} of {len(texts)}, text_pair a "
@@ -59,12 +47,13 @@ def as_texts(text: Any, text_pair: Any) -> tuple[list[str], list[str] | None]:
 def _as_list(name: str, text: Any) -> list[str]:
     if isinstance(text, str):
         return [text]
+    # A dict would give its keys, bytes their numbers.
     if isinstance(text, bytes | bytearray | Mapping) or not isinstance(text, Iterable):
         raise TypeError(f"{name} must be a str or a list of str, not {type(text).__name__}")
     texts = list(text)
-    if set(map(type, texts)) == {str}:  # the common case, told at once
+    if set(map(type, texts)) == {str}:  # the common case, in one pass without Python code
         return texts
     for place, item in enumerate(texts):
-        if not isinstance(item, str):
+        if not isinstance(item, str):  # None and NaN come from tables with empty cells
             raise TypeError(f"{name}[{place}] must be a str, not {type(item).__name__}: {item!r}")
     return texts
