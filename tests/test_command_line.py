@@ -22,6 +22,10 @@ USAGE = {
     "abbreviation": (["finetune", "--batch", "8"], "unrecognized arguments: --batch"),
     "misspelling": (["finetune", "--lerning-rate", "1"], "unrecognized arguments"),
     "no such precision": (["finetune", "--precision", "fp8"], "invalid choice: 'fp8'"),
+    "explore's device": (["explore", "--device", "cpu"], "unrecognized arguments: --device"),
+    "explore's precision": (["explore", "--precision", "fp32"], "arguments: --precision"),
+    "explore's seed": (["explore", "--seed", "7"], "unrecognized arguments: --seed"),
+    "evaluate's seed": (["evaluate", "--seed", "7"], "unrecognized arguments: --seed"),
     "no such command": (["tune"], "invalid choice: 'tune'"),
     "no command": ([], "command"),
 }

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 import train.report.page
+from train.metrics import predictions
 from train.options import FinetuneOptions
 from train.report import write_report
 from train.report.plots import COLOURS, colour
@@ -35,7 +37,8 @@ def run_folder(tmp_path) -> Path:
     texts = [HOSTILE, "null", "quite a\rcarriage return", *(f"text {i}" for i in range(57))]
     random = np.random.default_rng(0)
     labels, logits = random.integers(3, size=60), 2 * random.normal(size=(60, 3))
-    run.write_predictions({"validation": (texts, labels, logits)}, LABELS)
+    rows = pd.DataFrame({"text": texts, "label": labels})
+    run.write_predictions(predictions({"validation": rows}, {"validation": logits}, LABELS))
     return folder
 
 
@@ -137,7 +140,8 @@ def test_many_classes_with_awkward_names_are_drawn(tmp_path) -> None:
     run = Run("evaluate", FinetuneOptions(output_dir=str(tmp_path)))
     run.open(labels=labels)
     ids = np.arange(77)
-    run.write_predictions({"test": (["text"] * 77, ids, np.eye(77))}, labels)
+    rows = pd.DataFrame({"text": "text", "label": ids})
+    run.write_predictions(predictions({"test": rows}, {"test": np.eye(77)}, labels))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_report(tmp_path)

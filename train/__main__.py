@@ -1,4 +1,4 @@
-"""python -m train COMMAND: the entry, and the one place where errors become messages."""
+"""python -m train COMMAND: parse the command line, run the command, turn errors into messages."""
 
 import contextlib
 import importlib
@@ -11,7 +11,8 @@ import torch
 from train.device import current_processes, start_processes, stop_processes
 from train.options import parse
 
-# What a user can cause: shown as a line, not as a traceback (python -X dev shows both).
+# Errors that a user's input can cause: shown as a line, not as a traceback (python -X dev has the
+# traceback). Any other exception is a fault of this program and keeps its traceback.
 MISTAKES = (ValueError, OSError, ArithmeticError)
 
 
@@ -21,7 +22,7 @@ def main(arguments: list[str]) -> int:
     try:
         start_processes()
         with contextlib.ExitStack() as stack:
-            if not current_processes().is_main:  # one voice is enough
+            if not current_processes().is_main:  # only rank 0 prints
                 silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
                 stack.enter_context(contextlib.redirect_stdout(silence))
             importlib.import_module(f"train.{command}").run(options)
@@ -35,6 +36,7 @@ def main(arguments: list[str]) -> int:
         print(f"out of memory: {hint if batch else str(error).splitlines()[0]}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+        # Python flushes stdout at exit, which would raise the same error once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MISTAKES as error:
@@ -50,5 +52,6 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # in any locale
+            # UTF-8 in any locale; a line is seen when it is printed, also in a pipe or a log.
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     sys.exit(main(sys.argv[1:]))

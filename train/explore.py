@@ -9,9 +9,8 @@ from tokenizer import WordPieceTokenizer
 from train.data import Data, describe, load_data
 from train.device import current_processes
 from train.options import ExploreOptions
-from train.progress import Progress
-from train.report import write_report
-from train.runs import Run, write_json, write_text
+from train.progress import progress
+from train.runs import Run, write_csv, write_json
 from train.tables import number, print_table
 
 CHUNK = 10_000  # texts encoded at a time: how often the progress bar moves
@@ -22,33 +21,30 @@ EXAMPLE = ["split", "label_name", "words", "tokens", "text"]
 
 def run(options: ExploreOptions) -> None:
     """Count classes and lengths, look for repeats and leaks; write explore.json, lengths.csv."""
-    run = Run("explore", options)
-    data = load_data(options)
-    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
-    if not current_processes().is_main:
-        return
-    print(f"{describe(data)}; tokenizer of {options.model}")
-    limit = min(options.max_length, tokenizer.model_max_length)
-    texts = to_frame(data, tokenizer)
-    tables = {
-        "classes": classes(texts, data.labels),
-        "splits": splits(texts, limit),
-        "words per text": words_per_text(texts, data.labels),
-        "shared between splits": shared(texts),
-        "same text, different labels": conflicts(texts),
-        "longest texts": texts.nlargest(SHOWN, "tokens")[EXAMPLE],
-        "shortest texts": texts.nsmallest(SHOWN, "tokens")[EXAMPLE],
-    }
-    run.open(labels=data.labels)
-    # to_dict turns numpy's numbers into Python's, which JSON can hold.
-    rows = {title: table.to_dict("records") for title, table in tables.items()}
-    write_json(run.folder / "explore.json", {"limit": limit, "tables": rows})
-    lengths = texts[["split", "label_name", "words", "tokens"]]
-    write_text(run.folder / "lengths.csv", lengths.to_csv(index=False))
-    for title, table in tables.items():
-        show(title, table)
-    write_report(run.folder)
-    print(f"\nrun folder: {run.folder} ({run.seconds:.0f} s)")
+    with Run("explore", options) as run:
+        data = load_data(options)
+        tokenizer = WordPieceTokenizer.from_pretrained(options.model)
+        if not current_processes().is_main:
+            return
+        print(f"{describe(data)}; tokenizer of {options.model}")
+        limit = min(options.max_length, tokenizer.model_max_length)
+        texts = to_frame(data, tokenizer)
+        tables = {
+            "classes": classes(texts, data.labels),
+            "splits": splits(texts, limit),
+            "words per text": words_per_text(texts, data.labels),
+            "shared between splits": shared(texts),
+            "same text, different labels": conflicts(texts),
+            "longest texts": texts.nlargest(SHOWN, "tokens")[EXAMPLE],
+            "shortest texts": texts.nsmallest(SHOWN, "tokens")[EXAMPLE],
+        }
+        run.open(labels=data.labels)
+        # to_dict turns numpy's numbers into Python's, which JSON can hold.
+        rows = {title: table.to_dict("records") for title, table in tables.items()}
+        write_json(run.folder / "explore.json", {"limit": limit, "tables": rows})
+        write_csv(run.folder / "lengths.csv", texts[["split", "label_name", "words", "tokens"]])
+        for title, table in tables.items():
+            show(title, table)
 
 
 def to_frame(data: Data, tokenizer: WordPieceTokenizer) -> pd.DataFrame:
@@ -68,13 +64,13 @@ def count_tokens(
 ) -> tuple[list[int], list[int]]:
     """Of each text: how many tokens it has, and how many of them are [UNK]."""
     tokens, unknown = [], []
-    with Progress(title, len(texts), "texts") as progress:
+    with progress(title, len(texts), "texts") as bar:
         for start in range(0, len(texts), CHUNK):
             # Not truncated: how many texts are over the limit is one of the answers.
             chunk = tokenizer(texts[start : start + CHUNK], return_attention_mask=False)
             tokens += [len(ids) for ids in chunk["input_ids"]]
             unknown += [ids.count(tokenizer.unk_token_id) for ids in chunk["input_ids"]]
-            progress.advance(len(chunk["input_ids"]))
+            bar.update(len(chunk["input_ids"]))
     return tokens, unknown
 
 

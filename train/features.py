@@ -1,7 +1,7 @@
-"""Hidden states of a frozen encoder as features; kept in a file, and taken from it again.
+"""Hidden states of a frozen encoder as features, cached in a file by `probe --features FILE`.
 
-Features follow from the weights, the token ids, the pooling and the arithmetic. The file says which
-of these it was made from, and is refused where any of them is another now.
+Features are a function of weights, token ids, pooling and number format. The file's metadata holds
+a digest of each; where one differs now, the cached features would be wrong and are refused.
 """
 
 import hashlib
@@ -56,12 +56,13 @@ def identity(
     options: ProbeOptions,
     precision: Precision,
 ) -> dict[str, str]:
-    """All that the features depend on, each in a short text."""
+    """What the features depend on: {name: digest or value}."""
     weights = hashlib.sha256(repr(model.config).encode())
-    for tensor in model.state_dict().values():
+    for tensor in model.state_dict().values():  # in the order of the model's definition
         weights.update(tensor.cpu().numpy().tobytes())
     tokens = {}
     for split, rows in encoded.items():
+        # Lengths too: the ids of all texts are one long array, and two ways to cut it are two data.
         digest = hashlib.sha256(rows.lengths.tobytes())
         digest.update(rows.ids.cpu().numpy().tobytes())
         tokens[f"{split} texts"] = digest.hexdigest()
@@ -93,6 +94,6 @@ def read_features(path: Path, splits: list[str], expected: dict[str, str]) -> di
 
 
 def write_features(path: Path, features: dict[str, np.ndarray], made_from: dict[str, str]) -> None:
-    """The whole file or none: written beside its place and renamed."""
+    """Write the cache file: beside its place, then renamed, so that no half file is ever read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda beside: save_file(features, beside, made_from))

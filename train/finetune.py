@@ -12,11 +12,10 @@ from tokenizer import WordPieceTokenizer
 from train.batches import Encoded, padding_share
 from train.data import Data, describe, encode, fingerprint, load_data
 from train.device import choose_precision, current_processes
-from train.forward import predict_logits
-from train.metrics import PREFIX, measure
+from train.forward import load_model, predict_logits
+from train.metrics import PREFIX, measure, predictions
 from train.options import FinetuneOptions
-from train.progress import Progress
-from train.report import write_report
+from train.progress import progress
 from train.runs import Run
 from train.training.checkpoints import (
     check_agreement,
@@ -43,43 +42,42 @@ class Loaded(NamedTuple):
 
 def run(options: FinetuneOptions) -> None:
     """Load, train, evaluate, save."""
-    run = Run("finetune", options, options.resume)
-    loaded = load(options)
-    job = prepare(loaded, options)
-    settings = settings_of(loaded, job, options)
-    first_step = resume(run, job, settings) if options.resume else 0
-    job.processes.wait()  # rank 0 changes the folder only after all have read their checkpoint
-    if job.processes.is_main:
-        run.open(labels=loaded.data.labels, settings=settings)
-        run.cut_log(first_step)
-    print(f"{options.model} on {describe(loaded.data)}")
-    print(f"{job.precision}; {job.update.total_steps} steps of {job.steps.step_size} texts")
-    logits = train(run, loaded, job, options, settings, first_step)
-    if "test" in loaded.encoded:
-        logits["test"] = predict_logits(
-            job.model, loaded.encoded["test"], job.precision, job.processes, "test"
-        )
-    if job.processes.is_main:
-        finish(run, loaded, job, logits)
+    with Run("finetune", options, options.resume) as run:
+        loaded = load(options)
+        job = prepare(loaded, options)
+        settings = settings_of(loaded, job, options)
+        first_step = resume(run, job, settings) if options.resume else 0
+        job.processes.wait()  # rank 0 changes the folder only after all have read their checkpoint
+        if job.processes.is_main:
+            run.open(labels=loaded.data.labels, settings=settings)
+            run.cut_log(first_step)
+        print(f"{options.model} on {describe(loaded.data)}")
+        print(f"{job.precision}; {job.update.total_steps} steps of {job.steps.step_size} texts")
+        logits = train(run, loaded, job, options, settings, first_step)
+        if "test" in loaded.encoded:
+            logits["test"] = predict_logits(
+                job.model, loaded.encoded["test"], job.precision, job.processes, "test"
+            )
+        if job.processes.is_main:
+            finish(run, loaded, job, logits)
 
 
 def load(options: FinetuneOptions) -> Loaded:
     """Data, tokenizer and model, the same on every process."""
-    device = choose_precision(options.device, options.precision).device
     data = load_data(options)
     if "train" not in data.splits:
         raise ValueError("fine-tuning needs a training split; name one with --train-file")
     torch.manual_seed(options.seed)  # the new head's first weights
-    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
-    model = DistilBertForSequenceClassification.from_pretrained(
-        options.model,
+    tokenizer, model, precision = load_model(
+        options,
+        DistilBertForSequenceClassification,
         num_labels=len(data.labels),
         id2label=dict(enumerate(data.labels)),
         label2id={label: i for i, label in enumerate(data.labels)},
-    ).to(device)
+    )
     model.distilbert.check_inputs = False  # `encode` has checked all that will come
     encoded = {
-        split: encode(rows, tokenizer, model.config, options.max_length, device)
+        split: encode(rows, tokenizer, model.config, options.max_length, precision.device)
         for split, rows in data.splits.items()
     }
     return Loaded(data, tokenizer, model, encoded)
@@ -143,12 +141,12 @@ def train(
         print(line)
     with (
         polite_interrupt() as interrupted,
-        Progress("train", total, "steps", first_step, not job.processes.is_main) as progress,
+        progress("train", total, "steps", first_step, not job.processes.is_main) as bar,
     ):
         for done, values in training(job, first_step):
-            progress.advance(1)
+            bar.update(1)
             if values is None:
-                progress.say(f"step {done} skipped: all its labels are {IGNORED}")
+                bar.write(f"step {done} skipped: all its labels are {IGNORED}")
             else:
                 log.add(done, values)
             # All processes must stop after the same step: if one were gone, the others would wait
@@ -161,16 +159,16 @@ def train(
                 if job.processes.is_main:
                     run.log(records)  # before the check, so that the log shows the NaN
                 stop_if_diverged(records, job.update)
-                progress.show(
-                    f"loss {np.mean([r['loss'] for r in records]):.4f}" if records else ""
-                )
+                if records:
+                    loss = np.mean([record["loss"] for record in records])
+                    bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
             if save_due and done < total:
                 save(run, loaded, job, settings, done)
             if stop and done < total:
                 raise KeyboardInterrupt
             if epoch_ends:
                 line, logits = evaluate(run, loaded, job, done)
-                progress.say(line)
+                bar.write(line)
     return logits
 
 
@@ -208,15 +206,10 @@ def finish(run: Run, loaded: Loaded, job: Job, logits: dict[str, np.ndarray]) ->
         "skipped_steps": int(job.update.skipped),
         "padding_share": padding_share(job.data.lengths, job.steps.of_epoch(last_epoch)),
     }
-    predictions = {}
     for split, scores in logits.items():
-        rows, name = loaded.data.splits[split], PREFIX[split]
-        labels = rows["label"].to_numpy()
-        metrics |= measure(scores, labels, name)
-        predictions[split] = (rows["text"], labels, scores)
+        name = PREFIX[split]
+        metrics |= measure(scores, loaded.data.splits[split]["label"].to_numpy(), name)
         print(f"{split} accuracy {metrics[name + '_accuracy']:.4f}")
     run.write_metrics(metrics)
-    if predictions:
-        run.write_predictions(predictions, loaded.data.labels)
-    write_report(run.folder)
-    print(f"run folder: {run.folder} ({run.seconds:.0f} s)")
+    if logits:
+        run.write_predictions(predictions(loaded.data.splits, logits, loaded.data.labels))

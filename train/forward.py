@@ -1,20 +1,54 @@
-"""Forward passes without gradients: logits and features of many texts, in their own order.
+"""The model in use: loaded onto its device, then forward passes without gradients.
 
-Texts are computed in order of length, so that next to nothing is padded, and put back.
+Texts are computed in order of length, so that next to nothing is padded; the rows of the result are
+put back into the order of the texts.
 """
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minibert import DistilBertModel
+from minibert import DistilBertForSequenceClassification, DistilBertModel
+from minibert.checkpoint import PretrainedModel
+from tokenizer import WordPieceTokenizer
 from train.batches import TOKEN_BUDGET, Encoded, sorted_batches
-from train.device import ALONE, Precision, Processes
-from train.progress import Progress
+from train.device import ALONE, Precision, Processes, choose_precision
+from train.options import ComputeOptions
+from train.progress import progress
 
+Model = TypeVar("Model", bound=PretrainedModel)
 Forward = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def load_model(
+    options: ComputeOptions, model_class: type[Model], **config: Any
+) -> tuple[WordPieceTokenizer, Model, Precision]:
+    """Tokenizer, model on its device, and number format that the options name.
+
+    config: fields that differ from the checkpoint's, such as num_labels. Raises OSError or
+    ValueError naming what is missing or wrong."""
+    precision = choose_precision(options.device, options.precision)
+    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
+    model = model_class.from_pretrained(options.model, **config).to(precision.device)
+    return tokenizer, model, precision
+
+
+def load_classifier(
+    options: ComputeOptions,
+) -> tuple[WordPieceTokenizer, DistilBertForSequenceClassification, Precision]:
+    """The same of a fine-tuning run's final/ folder.
+
+    Raises ValueError where the checkpoint has no classifier: a new one would answer at random."""
+    tokenizer, model, precision = load_model(options, DistilBertForSequenceClassification)
+    if model.fresh:
+        raise ValueError(
+            f"--model {options.model} has no trained classifier; name the final/ folder of a "
+            "fine-tuning run"
+        )
+    return tokenizer, model, precision
 
 
 @torch.inference_mode()
@@ -26,28 +60,31 @@ def in_length_order(
     processes: Processes,
     title: str | None,
 ) -> np.ndarray:
-    """forward(input_ids, attention_mask) -> (B, ...) for all N texts: (N, ...) float32 array.
+    """forward(input_ids (B, S), mask (B, S)) -> (B, ...), of all N texts: (N, ...) float32.
 
     The model computes in eval mode and is left in the mode it was found in. Of many processes each
     computes every world-th batch, and all get the whole result.
     """
     was_training = model.training
-    model.eval()
+    model.eval()  # without dropout
     batches = sorted_batches(data.lengths, TOKEN_BUDGET[precision.device.type])
-    # No process without a batch: where there are too few, some compute the last one twice.
+    # Every process needs a batch, for all of them meet in gather_rows: where there are fewer
+    # batches than processes, some compute the last one twice.
     mine = batches[processes.rank :: processes.world] or batches[-1:]
     outputs = []
     quiet = title is None or not processes.is_main
-    with Progress(title or "", sum(map(len, mine)), "texts", quiet=quiet) as progress:
+    with progress(title or "", sum(map(len, mine)), "texts", quiet=quiet) as bar:
         for rows in mine:
             input_ids, mask, _ = data.batch(rows)
             with precision.autocast():
                 outputs.append(forward(input_ids, mask))
-            progress.advance(len(rows))
+            bar.update(len(rows))
     model.train(was_training)
-    computed = torch.cat(outputs).float().cpu().numpy()  # the one wait for the device
+    # Copied to the CPU once, after the last batch: a copy per batch would leave the GPU idle.
+    computed = torch.cat(outputs).float().cpu().numpy()  # bfloat16, which numpy lacks, as float32
     computed = processes.gather_rows(computed)
     in_order = np.empty((len(data), *computed.shape[1:]), np.float32)
+    # Row k computed belongs to text mine[k]; a batch that was computed twice is written twice.
     in_order[processes.gather_rows(np.concatenate(mine))] = computed
     return in_order
 
@@ -68,10 +105,10 @@ def predict_logits(
 
 
 def mean_of_tokens(hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """(B, S, D) -> (B, D), over the real tokens; mask: (B, S)."""
+    """(B, S, D) -> (B, D), over the real tokens; mask: (B, S), or None where all are real."""
     if mask is None:
         return hidden.mean(dim=1)
-    weights = mask[:, :, None].to(hidden.dtype)
+    weights = mask[:, :, None].to(hidden.dtype)  # (B, S, 1): 0 at the padding
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
@@ -114,7 +151,8 @@ def extract_layers(
 
     def forward(input_ids: Tensor, mask: Tensor | None) -> Tensor:
         states = model(input_ids, mask, output_hidden_states=True).hidden_states
+        # Each (B, S, D) becomes (B, P, D) here: unpooled states of all texts would fill the memory.
         pooled = [torch.stack([pool(h, mask) for pool in POOLINGS.values()], 1) for h in states]
-        return torch.stack(pooled, dim=1)
+        return torch.stack(pooled, dim=1)  # (B, L + 1, P, D)
 
     return in_length_order(model, forward, data, precision, processes, title)

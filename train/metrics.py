@@ -1,4 +1,4 @@
-"""What a set of predictions is worth, with the tutorial's names: loss, accuracy, f1."""
+"""Measures of a classifier's logits, with the tutorial's names: loss, accuracy, f1."""
 
 import numpy as np
 import pandas as pd
@@ -9,19 +9,20 @@ PREFIX = {"train": "train", "validation": "eval", "test": "test"}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """(N, C) logits to probabilities, float64.
+    """Logits (N, C) to probabilities (N, C) float64 whose rows sum to 1.
 
     >>> softmax(np.array([[0.0, np.log(3.0)]])).tolist()
     [[0.25, 0.75]]
     """
     logits = logits.astype(np.float64)
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))  # at most 1: no overflow
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))  # exp(0) = 1 at most
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def example_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,) cross entropy of each example, -log p(label), in nats."""
+    """Cross entropy of each example, -log p(label), in nats: (N,) float64."""
     logits = logits.astype(np.float64)
+    # Not log(softmax): a probability that underflows to 0 would make the loss infinite.
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_sums = np.log(np.exp(shifted).sum(axis=1))
     return log_sums - shifted[np.arange(len(labels)), labels]
@@ -39,6 +40,35 @@ def measure(logits: np.ndarray, labels: np.ndarray, prefix: str) -> dict[str, fl
     }
 
 
+def predictions(
+    splits: dict[str, pd.DataFrame], logits: dict[str, np.ndarray], names: list[str]
+) -> pd.DataFrame:
+    """The table of predictions.csv: a row per text, the highest loss first.
+
+    splits: texts and labels by split; logits: (N, C) by split, of those that were computed; names:
+    of the labels, by id. `row` is the text's place in its split, from 0; figures are rounded to six
+    digits, as they are in the file."""
+    tables = []
+    for split, scores in logits.items():
+        labels = splits[split]["label"].to_numpy()
+        predicted = scores.argmax(axis=1)
+        probabilities = softmax(scores)
+        every_row = np.arange(len(labels))
+        columns = {
+            "split": split,
+            "row": every_row,
+            "text": splits[split]["text"],
+            "label": [names[label] for label in labels],
+            "predicted_label": [names[label] for label in predicted],
+            "probability": probabilities[every_row, predicted].round(6),
+            "label_probability": probabilities[every_row, labels].round(6),
+            "loss": example_losses(scores, labels).round(6),
+        }
+        tables.append(pd.DataFrame(columns))
+    table = pd.concat(tables, ignore_index=True)
+    return table.sort_values("loss", ascending=False, kind="stable", ignore_index=True)
+
+
 def per_class(labels: pd.Series, predicted: pd.Series, names: list[str]) -> pd.DataFrame:
     """A row per class, in the order of `names`: precision, recall, f1, and how many texts."""
     precision, recall, f1, texts = precision_recall_fscore_support(
@@ -54,7 +84,8 @@ def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = 10) -> 
     that holds any text: mean confidence, accuracy, how many texts.
 
     confidence: (N,) probability of the predicted label; correct: (N,) bool."""
-    tenth = np.clip(np.ceil(confidence * bins), 1, bins).astype(int)  # (0.7, 0.8] is number 8
+    # A bin is open below and closed above: (0.7, 0.8] is number 8, and 0 goes to the first.
+    tenth = np.clip(np.ceil(confidence * bins), 1, bins).astype(int)
     table = pd.DataFrame({"confidence": confidence, "accuracy": correct.astype(float)})
     groups = table.groupby(tenth)
     return groups.mean().assign(texts=groups.size()).reset_index(drop=True)

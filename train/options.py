@@ -1,7 +1,8 @@
-"""The options of each command: name, default, help and check stand together, once.
+"""The options of each command: a frozen dataclass holds name, default, help and check of each.
 
-A command's options are a frozen dataclass; the command line is made from it. A flag is the field's
-name with dashes. Groups that several commands share (data, model, run) are base classes.
+The command line is made from it: a flag is the field's name with dashes. Options that several
+commands share stand in base classes; a command inherits what it uses and nothing more, so that a
+flag which would do nothing is refused as unknown.
 """
 
 import argparse
@@ -36,10 +37,16 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which weights, and what they run on."""
+    """Which checkpoint, and how much of a text it is given. Its tokenizer needs no more."""
 
     model: str = flag("distilbert-base-uncased", "folder, Hub name, or demo (packaged weights)")
     max_length: int = flag(512, "tokens per text; longer ones are cut", at_least=3)
+
+
+@dataclass(frozen=True)
+class ComputeOptions(ModelOptions):
+    """And what its forward passes run on."""
+
     precision: str = flag(
         "auto", "arithmetic of the matmuls", choices=("auto", "fp32", "bf16", "fp16")
     )
@@ -51,12 +58,11 @@ class RunOptions:
     """The folder that a run leaves behind."""
 
     output_dir: str | None = flag(None, "run folder (default: runs/COMMAND-DATE-TIME)")
-    seed: int = flag(42, "fixes the head's first weights, the order of examples, the dropout", 0)
     overwrite: bool = flag(False, "replace what is in the output folder")
 
 
 @dataclass(frozen=True)
-class FinetuneOptions(RunOptions, ModelOptions, DataOptions):
+class FinetuneOptions(RunOptions, ComputeOptions, DataOptions):
     """Train encoder and head together; evaluate every epoch; save the model."""
 
     epochs: int = flag(2, "passes over the training split", at_least=1)
@@ -65,17 +71,19 @@ class FinetuneOptions(RunOptions, ModelOptions, DataOptions):
     lr: float = flag(2e-5, "learning rate of the first step; falls linearly to 0", at_least=0)
     weight_decay: float = flag(0.01, "AdamW's decay of matrices (not of biases and norms)", 0)
     max_steps: int = flag(0, "stop after so many optimiser steps (0: after the epochs)", 0)
+    seed: int = flag(42, "fixes the head's first weights, the order of examples, the dropout", 0)
     save_steps: int = flag(0, "a checkpoint every so many steps (0: only when interrupted)", 0)
     resume: bool = flag(False, "go on from the newest whole checkpoint in the output folder")
 
 
 @dataclass(frozen=True)
-class ProbeOptions(RunOptions, ModelOptions, DataOptions):
+class ProbeOptions(RunOptions, ComputeOptions, DataOptions):
     """Freeze the encoder, take its hidden states as features, fit a logistic regression."""
 
     pooling: str = flag("cls", "one vector per text: first token, or mean", choices=("cls", "mean"))
     layers: str = flag("last", "probe the last layer, or each of them", choices=("last", "all"))
     umap: bool = flag(False, "draw the 2-D map with UMAP (extra: umap) instead of PCA")
+    seed: int = flag(42, "fixes the 2-D map", at_least=0)
     features: str | None = flag(None, "features.safetensors to take the features from; made if new")
 
 
@@ -85,14 +93,14 @@ class ExploreOptions(RunOptions, ModelOptions, DataOptions):
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(RunOptions, ModelOptions, DataOptions):
+class EvaluateOptions(RunOptions, ComputeOptions, DataOptions):
     """Measure a trained model on one split, and sort the texts by loss."""
 
     split: str = flag("test", "which split", choices=("train", "validation", "test"))
 
 
 @dataclass(frozen=True)
-class PredictOptions(ModelOptions):
+class PredictOptions(ComputeOptions):
     """Classify texts: those given, or one per line of standard input."""
 
     texts: tuple[str, ...] = flag((), "texts to classify", positional=True, nargs="*")
@@ -130,7 +138,7 @@ DEMO = {
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but a mistake costs the user one line, not a page of usage."""
+    """An ArgumentParser whose error is one line instead of a page of usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
@@ -149,7 +157,9 @@ def parse(arguments: list[str]) -> tuple[str, Any]:
         for field in dataclasses.fields(options_class):
             add_field(subparsers[name], field)
     given = vars(parser.parse_args(arguments))
-    if given.get("demo"):  # parse again with the demo's defaults, so that explicit flags still win
+    if given.get("demo"):
+        # Parsed again with the demo's defaults: only argparse knows which flags were given, and
+        # those win, also where the value given is the usual default.
         names = {field.name for field in dataclasses.fields(COMMANDS[given["command"]])}
         demo = {name: value for name, value in DEMO.items() if name in names}
         subparsers[given["command"]].set_defaults(**demo)
@@ -186,7 +196,7 @@ def number(kind: type, at_least: float | None) -> Any:
 
     def convert(text: str) -> int | float:
         value = kind(text)  # argparse reports a ValueError as "invalid value"
-        if not abs(value) < float("inf"):
+        if not abs(value) < float("inf"):  # nan is not below anything, so it is refused as well
             raise argparse.ArgumentTypeError(f"{text} is not a finite number")
         if at_least is not None and value < at_least:
             raise argparse.ArgumentTypeError(f"{text} is below {at_least}")
@@ -197,5 +207,5 @@ def number(kind: type, at_least: float | None) -> Any:
 
 
 def command_line() -> str:
-    """What was typed, for the run folder."""
+    """The command as it was typed, for config.json."""
     return "python -m train " + " ".join(sys.argv[1:])

@@ -6,54 +6,37 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from minibert import DistilBertForSequenceClassification
-from tokenizer import WordPieceTokenizer
 from train.batches import Encoded
-from train.device import choose_precision
-from train.forward import predict_logits
+from train.forward import load_classifier, predict_logits
 from train.metrics import softmax
-from train.options import ModelOptions, PredictOptions
-from train.progress import Progress
+from train.options import PredictOptions
+from train.progress import progress
 
 CHUNK = 512  # texts read, computed and printed at a time: a file of any size fits in memory
 
 
-def load_trained(
-    options: ModelOptions,
-) -> tuple[WordPieceTokenizer, DistilBertForSequenceClassification]:
-    """Tokenizer and model of a fine-tuning run. Raises ValueError where the classifier is missing:
-    its answers would be random."""
-    model = DistilBertForSequenceClassification.from_pretrained(options.model)
-    if model.fresh:
-        raise ValueError(
-            f"--model {options.model} has no trained classifier; name the final/ folder of a "
-            "fine-tuning run"
-        )
-    return WordPieceTokenizer.from_pretrained(options.model), model
-
-
 def run(options: PredictOptions) -> None:
     """Print a line per text, in their order."""
-    precision = choose_precision(options.device, options.precision)
-    tokenizer, model = load_trained(options)
-    model.to(precision.device)
+    tokenizer, model, precision = load_classifier(options)
     limit = min(options.max_length, model.config.max_position_embeddings)
     names = [model.config.id2label[i] for i in range(model.config.num_labels)]
     start = time.perf_counter()
-    # Where the answers themselves run over the terminal, a bar would only tear them.
+    n_texts = 0
+    # No bar where the answers themselves run over the terminal.
     quiet = sys.stdout.isatty() or bool(options.texts)
-    with Progress("predict", None, "texts", quiet=quiet) as progress:
+    with progress("predict", None, "texts", quiet=quiet) as bar:
         for texts in chunks(options.texts or read_lines(), CHUNK):
             ids = tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
             encoded = Encoded(ids, pad_id=model.config.pad_token_id, device=precision.device)
             probabilities = softmax(predict_logits(model, encoded, precision, title=None))
             for text, row in zip(texts, probabilities):
                 print(format_prediction(text, dict(zip(names, row.tolist())), options))
-            progress.advance(len(texts))
+            bar.update(len(texts))
+            n_texts += len(texts)  # a quiet bar does not count
     seconds = time.perf_counter() - start
-    if progress.done > 100:
-        rate = progress.done / seconds
-        print(f"{progress.done} texts in {seconds:.1f} s, {rate:.0f} per second", file=sys.stderr)
+    if n_texts > 100:
+        rate = n_texts / seconds
+        print(f"{n_texts} texts in {seconds:.1f} s, {rate:.0f} per second", file=sys.stderr)
 
 
 def read_lines() -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""python -m train probe: how much of the answer is already in the frozen hidden states?"""
+"""python -m train probe: logistic regression on the hidden states of a frozen encoder.
+
+Its accuracy tells how much of the answer is in the hidden states before any fine-tuning.
+"""
 
 import time
 import warnings
@@ -15,51 +18,47 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from minibert import DistilBertModel
-from tokenizer import WordPieceTokenizer
 from train.data import Data, describe, encode, load_data
-from train.device import choose_precision, current_processes
+from train.device import current_processes
 from train.features import get_features
-from train.forward import POOLINGS
-from train.metrics import PREFIX, measure
+from train.forward import POOLINGS, load_model
+from train.metrics import PREFIX, measure, predictions
 from train.options import ProbeOptions
-from train.progress import Progress
-from train.report import write_report
-from train.runs import Run, write_text
+from train.progress import progress
+from train.runs import Run, write_csv
 
 MAX_ITERATIONS = 1_000
 
 
 def run(options: ProbeOptions) -> None:
-    """Features, majority baseline, logistic regression, metrics, map."""
-    run = Run("probe", options)
-    processes = current_processes()
-    precision = choose_precision(options.device, options.precision)
-    data = load_data(options)
-    if "train" not in data.splits:
-        raise ValueError("probing needs a training split; name one with --train-file")
-    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
-    model = DistilBertModel.from_pretrained(options.model).to(precision.device)
-    model.check_inputs = False  # `encode` checks
-    print(f"{options.model} on {describe(data)}; {precision}")
-    encoded = {
-        split: encode(rows, tokenizer, model.config, options.max_length, precision.device)
-        for split, rows in data.splits.items()
-    }
-    start = time.perf_counter()
-    features = get_features(model, encoded, options, precision, processes)
-    if not processes.is_main:
-        return
-    seconds = time.perf_counter() - start
-    count = sum(map(len, features.values()))
-    print(f"features of {count} texts in {seconds:.1f} s, {count / seconds:.0f} per second")
-    run.open(labels=data.labels)
-    look(run, options, data, features)
-    write_report(run.folder)
-    print(f"run folder: {run.folder} ({run.seconds:.0f} s)")
+    """Features, majority baseline, logistic regression, metrics, 2-D map."""
+    with Run("probe", options) as run:
+        processes = current_processes()
+        data = load_data(options)
+        if "train" not in data.splits:
+            raise ValueError("probing needs a training split; name one with --train-file")
+        tokenizer, model, precision = load_model(options, DistilBertModel)
+        model.check_inputs = False  # `encode` checks
+        print(f"{options.model} on {describe(data)}; {precision}")
+        encoded = {
+            split: encode(rows, tokenizer, model.config, options.max_length, precision.device)
+            for split, rows in data.splits.items()
+        }
+        start = time.perf_counter()
+        features = get_features(model, encoded, options, precision, processes)
+        if not processes.is_main:
+            return
+        seconds = time.perf_counter() - start
+        count = sum(map(len, features.values()))
+        print(f"features of {count} texts in {seconds:.1f} s, {count / seconds:.0f} per second")
+        run.open(labels=data.labels)
+        classify(run, options, data, features)
 
 
-def look(run: Run, options: ProbeOptions, data: Data, features: dict[str, np.ndarray]) -> None:
-    """All that is done with features, into the run folder."""
+def classify(run: Run, options: ProbeOptions, data: Data, features: dict[str, np.ndarray]) -> None:
+    """Fit classifiers to the features; metrics, predictions and map into the run folder.
+
+    features: (N, D) float32 by split, or (N, L + 1, P, D) with --layers all."""
     labels = {split: rows["label"].to_numpy() for split, rows in data.splits.items()}
     metrics: dict[str, Any] = {}
     if options.layers == "all":
@@ -67,26 +66,21 @@ def look(run: Run, options: ProbeOptions, data: Data, features: dict[str, np.nda
         show_layers(metrics["layers"])
         pooling = list(POOLINGS).index(options.pooling)
         features = {split: states[:, -1, pooling] for split, states in features.items()}
-    figures, log_probabilities = probe(features, labels, len(data.labels))
-    held_out = [split for split in data.splits if split != "train"] or ["train"]
-    run.write_predictions(
-        {
-            split: (data.splits[split]["text"], labels[split], log_probabilities[split])
-            for split in held_out
-        },
-        data.labels,
-    )
+    figures, scores = probe(features, labels, len(data.labels))
+    if len(scores) > 1:  # of texts that it was fitted to, a classifier's answers say little
+        del scores["train"]
+    run.write_predictions(predictions(data.splits, scores, data.labels))
     points, metrics["map"] = flat_map(features["train"], options.umap, options.seed)
     places = pd.DataFrame(points, columns=["x", "y"])
     places["label"] = [data.labels[label] for label in labels["train"]]
-    write_text(run.folder / "map.csv", places.to_csv(index=False))
+    write_csv(run.folder / "map.csv", places)
     run.write_metrics(figures | metrics)
 
 
 def probe(
     features: dict[str, np.ndarray], labels: dict[str, np.ndarray], n_labels: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Metrics of every split, and by split log p(label) (N, C), of a classifier fitted to train.
+    """Fit a classifier to train: metrics of every split, and by split log p(label) (N, C).
 
     features: (N, D) by split; labels: (N,) by split."""
     baseline = DummyClassifier(strategy="most_frequent").fit(features["train"], labels["train"])
@@ -114,10 +108,11 @@ def fit_classifier(features: np.ndarray, labels: np.ndarray) -> tuple[Pipeline, 
     """Multinomial logistic regression on standardised features (N, D); its number of iterations,
     and whether it converged.
 
-    Standardising makes the problem well conditioned: on raw [CLS] features L-BFGS needs five times
-    as many iterations for the same accuracy. One thread: the products are too thin to share out,
-    and on a busy machine two threads wait for each other thirty times as long as they compute."""
+    Standardising makes the problem well conditioned: on raw [CLS] features L-BFGS needs about four
+    times as many iterations for the same accuracy (tests/benchmarks/probe.py measures it)."""
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS))
+    # One thread: the matrix products, (N, D) by (D, C) with few classes C, are too small to share.
+    # On a busy machine two threads wait for each other thirty times as long as they compute.
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
         warnings.simplefilter("always", ConvergenceWarning)
         classifier.fit(features, labels)
@@ -126,7 +121,9 @@ def fit_classifier(features: np.ndarray, labels: np.ndarray) -> tuple[Pipeline, 
 
 
 def log_probabilities(classifier: Pipeline, features: np.ndarray, n_labels: int) -> np.ndarray:
-    """(N, C) log p(label); a label that the training split lacks is all but impossible."""
+    """log p(label), (N, C) float64; exp(-50) for a label that the training split lacks."""
+    # The classifier has a column for the labels it was fitted to only. A finite number, not -inf,
+    # keeps the loss of a text with such a label finite.
     scores = np.full((len(features), n_labels), -50.0)
     scores[:, classifier.classes_] = classifier.predict_log_proba(features)
     return scores
@@ -139,7 +136,7 @@ def probe_layers(
     being the embeddings. features: (N, L + 1, P, D) by split."""
     n_layers, n_poolings = features["train"].shape[1:3]
     records = []
-    with Progress("layers", n_layers * n_poolings, "classifiers") as progress:
+    with progress("layers", n_layers * n_poolings, "classifiers") as bar:
         for layer in range(n_layers):
             for place, pooling in enumerate(POOLINGS):
                 views = {split: states[:, layer, place] for split, states in features.items()}
@@ -149,7 +146,7 @@ def probe_layers(
                     accuracy = float(classifier.score(view, labels[split]))
                     record[f"{PREFIX[split]}_accuracy"] = accuracy
                 records.append(record)
-                progress.advance(1)
+                bar.update(1)
     return records
 
 
@@ -160,16 +157,17 @@ def show_layers(records: list[dict[str, Any]]) -> None:
 
 
 def flat_map(features: np.ndarray, umap: bool, seed: int) -> tuple[np.ndarray, str]:
-    """(N, 2) points that keep as much of the features' (N, D) neighbourhoods as a plane can, and
-    how they were made. UMAP as in the tutorial, where asked for and installed; else PCA."""
-    scaled = MinMaxScaler().fit_transform(features)
+    """Features (N, D) projected to 2-D points (N, 2), and the method in words.
+
+    UMAP as in the tutorial, where asked for and installed; else PCA."""
+    scaled = MinMaxScaler().fit_transform(features)  # to [0, 1] per dimension, as the tutorial does
     if umap:
         try:
             from umap import UMAP
         except ImportError:
             print("no UMAP here, so the map is made by PCA: pip install umap-learn")
         else:
-            with warnings.catch_warnings():  # that a seed costs it its parallelism is known
+            with warnings.catch_warnings():  # it warns that with a seed it uses one thread
                 warnings.simplefilter("ignore", UserWarning)
                 mapper = UMAP(n_components=2, metric="cosine", random_state=seed).fit(scaled)
             return mapper.embedding_, "UMAP, cosine distance"

@@ -7,8 +7,7 @@ from typing import Any
 import jinja2
 
 from train.metrics import PREFIX, doubtful_labels, per_class
-from train.report.files import RunFiles, read_run
-from train.runs import write_text
+from train.runs import RunFiles, read_run, write_text
 from train.tables import number
 
 ROWS = 3_000  # texts of predictions.csv on the page: more would make a browser slow

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from train.metrics import PREFIX, calibration, calibration_error
-from train.report.files import RunFiles
+from train.runs import RunFiles
 
 COLOURS = ["#0072B2", "#E69F00", "#CC79A7", "#D55E00", "#009E73", "#56B4E9", "#777777"]
 BLUE, ORANGE, GREY = COLOURS[0], COLOURS[1], COLOURS[6]
