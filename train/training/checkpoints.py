@@ -1,8 +1,8 @@
-"""Checkpoints: complete or absent, never half there.
+"""Checkpoints: written whole or not at all, checked before they are used.
 
 checkpoints/step-N holds the model and tokenizer (it loads like final/), optimizer.safetensors and
-state.json with the sha256 of every other file. The state of the random generators is the pair
-(seed, step): a step's dropout and texts depend on nothing else.
+state.json with the sha256 of every other file. No random generator's state is saved: a step's
+dropout and texts are a function of (seed, step).
 """
 
 import hashlib
@@ -51,14 +51,16 @@ def save_checkpoint(
         save_file(update.tensors(model), beside / "optimizer.safetensors")
         hashes = {path.name: sha256(path) for path in sorted(beside.iterdir())}
         write_json(beside / "state.json", {"step": step, "settings": settings, "sha256": hashes})
+        # Contents first, then the rename. A file system may write them in any order, and after a
+        # power cut a folder with its final name could hold empty files.
         for path in beside.iterdir():
             sync(path)
         sync(beside)
-        os.rename(beside, folder)
+        os.rename(beside, folder)  # atomic: a reader sees no folder, or all of it
         sync(folder.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    for old in list_checkpoints(run_folder)[KEPT:]:
+    for old in list_checkpoints(run_folder)[KEPT:]:  # only now that the new one is on the disk
         shutil.rmtree(old)
 
 
@@ -85,7 +87,10 @@ def newest_checkpoint(run_folder: Path) -> tuple[Path, dict]:
 
 
 def load_checkpoint(folder: Path, model: nn.Module, update: Update) -> None:
-    """Weights, moments, schedule and loss scale as they were."""
+    """Set weights, AdamW's moments, schedule and loss scale to what they were at the checkpoint.
+
+    With any of them left out the run would still go on, but on another path: without the moments
+    AdamW's first steps are several times too large."""
     model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
     update.load_tensors(model, load_file(folder / "optimizer.safetensors"))
 
@@ -108,7 +113,7 @@ def check_agreement(saved: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
+    """SHA-256 of a file's content, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -15,6 +15,8 @@ MAX_GRAD_NORM = 1.0  # transformers.TrainingArguments.max_grad_norm
 def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
     """Fused AdamW with transformers' groups: matrices (embeddings too) decay, biases and
     layer norms do not; betas (0.9, 0.999), eps 1e-8."""
+    # Decay pulls towards 0. For a matrix that means small weights; a layer norm's weights belong
+    # near 1, and a bias has too few numbers to overfit with.
     norms = {id(p) for m in model.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()}
     decay: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
@@ -49,6 +51,7 @@ class LossScale:
         """`overflow` () float32: 1.0 if the step's gradients were not finite, else 0.0."""
         if not self.enabled:
             return
+        # Arithmetic with 0.0 and 1.0 instead of `if overflow:`, which would wait for the device.
         self.good_steps.add_(1).mul_(1 - overflow)
         grown = (self.good_steps >= self.interval).float()
         self.value.mul_(1 - 0.5 * overflow).mul_(1 + grown)
