@@ -11,7 +11,7 @@ from minibert.inputs import IGNORED
 from tokenizer import WordPieceTokenizer
 from train.batches import Encoded, padding_share
 from train.data import Data, describe, encode, fingerprint, load_data
-from train.device import choose_precision, current_processes
+from train.device import Precision, current_processes
 from train.forward import load_model, predict_logits
 from train.metrics import PREFIX, measure, predictions
 from train.options import FinetuneOptions
@@ -32,11 +32,12 @@ FREE_TO_CHANGE = ("output_dir", "overwrite", "resume", "save_steps")  # when a r
 
 
 class Loaded(NamedTuple):
-    """Data, tokenizer and model as they are before the first step."""
+    """Data, tokenizer and model before the first step."""
 
     data: Data
     tokenizer: WordPieceTokenizer
     model: DistilBertForSequenceClassification
+    precision: Precision
     encoded: dict[str, Encoded]
 
 
@@ -80,19 +81,26 @@ def load(options: FinetuneOptions) -> Loaded:
         split: encode(rows, tokenizer, model.config, options.max_length, precision.device)
         for split, rows in data.splits.items()
     }
-    return Loaded(data, tokenizer, model, encoded)
+    return Loaded(data, tokenizer, model, precision, encoded)
 
 
 def prepare(loaded: Loaded, options: FinetuneOptions) -> Job:
     """The steps to take, and the optimiser in its first state."""
-    precision, processes = choose_precision(options.device, options.precision), current_processes()
-    train_split = loaded.encoded["train"]
+    processes, train_split = current_processes(), loaded.encoded["train"]
     step_size = options.batch_size * options.grad_accum * processes.world
     steps = Steps(train_split.lengths, step_size, options.seed)
     total = options.epochs * steps.per_epoch
     optimizer = make_optimizer(loaded.model, options.lr, options.weight_decay)
-    update = Update(optimizer, LossScale(precision), min(total, options.max_steps or total))
-    return Job(loaded.model, update, train_split, steps, precision, processes, options.grad_accum)
+    update = Update(optimizer, LossScale(loaded.precision), min(total, options.max_steps or total))
+    return Job(
+        loaded.model,
+        update,
+        train_split,
+        steps,
+        loaded.precision,
+        processes,
+        options.grad_accum,
+    )
 
 
 def settings_of(loaded: Loaded, job: Job, options: FinetuneOptions) -> dict:
