@@ -17,6 +17,7 @@ import torch
 
 from tests import EMOTION
 from tests.command import Result, run_command
+from tests.tiny import REAL_VOCABULARY, tiny
 
 
 @pytest.fixture(scope="session")
@@ -31,19 +32,12 @@ def emotion_folder() -> Path:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random encoder of two thin layers and the real vocabulary: trains in
     milliseconds, takes every path that the real one takes."""
-    from minibert import DistilBertConfig, DistilBertForMaskedLM
+    from minibert import DistilBertForMaskedLM
     from tokenizer import WordPieceTokenizer
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     torch.manual_seed(0)
-    config = DistilBertConfig(
-        vocab_size=30_522,
-        dim=16,
-        n_heads=2,
-        n_layers=2,
-        hidden_dim=32,
-        max_position_embeddings=64,
-    )
+    config = tiny(**REAL_VOCABULARY, dim=16, hidden_dim=32)
     DistilBertForMaskedLM(config).save_pretrained(folder)
     WordPieceTokenizer.from_pretrained("demo").save_pretrained(folder)
     return folder

@@ -10,7 +10,6 @@ import json
 import random
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import torch
 import transformers
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 import minibert
 from minibert import DistilBertConfig, DistilBertModel
 from minibert.checkpoint import find
+from tests import ROOT
 from tests.benchmarks.common import environment, publish, table
 from tokenizer import WordPieceTokenizer
 
@@ -28,16 +28,7 @@ KINDS = {
     "classifier": "DistilBertForSequenceClassification",
 }
 N_CONFIGS = 8
-TINY = DistilBertConfig(
-    vocab_size=50,
-    max_position_embeddings=16,
-    n_layers=2,
-    n_heads=2,
-    dim=8,
-    hidden_dim=24,
-    num_labels=3,
-)
-DEMO_SENTENCES = Path(__file__).parent.parent / "train" / "demo" / "train.csv"
+DEMO_SENTENCES = ROOT / "train" / "demo" / "train.csv"
 
 
 @dataclass

@@ -20,9 +20,10 @@ from minibert import (
     DistilBertModel,
 )
 from minibert.checkpoint import tensor_names
-from tests.parity import TINY, wake_up
+from tests import ROOT
+from tests.parity import wake_up
+from tests.tiny import IDS, TINY
 
-IDS = torch.tensor([[2, 11, 12, 13, 3], [2, 21, 3, 0, 0]])
 MODELS = (DistilBertModel, DistilBertForMaskedLM, DistilBertForSequenceClassification)
 HEAD = ["pre_classifier.weight", "pre_classifier.bias", "classifier.weight", "classifier.bias"]
 
@@ -323,7 +324,7 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
 
 LIMITED = """
 import resource, signal, sys, torch, minibert
-from tests.parity import TINY
+from tests.tiny import TINY
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 try:
@@ -341,7 +342,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_no_litter(tmp_path: Path) -> 
         [sys.executable, "-c", LIMITED, folder],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parent.parent,
+        cwd=ROOT,
     )
     assert "OSError" in done.stderr and "model.safetensors" in done.stderr
     assert {name: (folder / name).read_bytes() for name in os.listdir(folder)} == before

@@ -12,9 +12,7 @@ from torch.testing import assert_close
 from minibert import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
 from minibert.bert import translate_name
 from tests.parity import wake_up
-
-IDS = torch.tensor([[2, 11, 12, 13, 3], [2, 21, 3, 0, 0]])
-MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+from tests.tiny import IDS, MASK
 
 
 def bert(kind: str, folder: Path, **fields):

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from minibert import DistilBertConfig, DistilBertModel
+from minibert import DistilBertModel
+from tests import ROOT
+from tests.tiny import TINY
 
-CONFIG = DistilBertConfig(
-    vocab_size=20, max_position_embeddings=8, n_layers=1, n_heads=2, dim=8, hidden_dim=8
-)
 WORDS = "embeddings.word_embeddings.weight"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    DistilBertModel(CONFIG).save_pretrained(tmp_path)
+    DistilBertModel(TINY).save_pretrained(tmp_path)
     return tmp_path
 
 
@@ -135,7 +134,7 @@ def test_a_file_made_to_fill_the_memory_does_not(make, folder: Path) -> None:
         capture_output=True,
         text=True,
         timeout=120,
-        cwd=Path(__file__).parent.parent,
+        cwd=ROOT,
     )
     grown, _, message = done.stdout.partition(" ")
     assert message.startswith(str(file))

@@ -12,8 +12,8 @@ from safetensors import safe_open
 
 from minibert import DistilBertConfig, DistilBertForMaskedLM, DistilBertModel, sources
 from minibert.sources import OFFICIAL, REVISION, SHA256, demo_folder, find
-from tests.parity import TINY
 from tests.test_config import OFFICIAL as OFFICIAL_CONFIG
+from tests.tiny import TINY
 
 IDS = torch.tensor([[2, 11, 3]])
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 import torch._dynamo  # what an optimiser imports when it is made: here, so that it is preloaded
 
-from minibert import DistilBertConfig, DistilBertForSequenceClassification
+from minibert import DistilBertForSequenceClassification
+from tests.tiny import REAL_VOCABULARY, tiny
 from tokenizer import WordPieceTokenizer
 from train.device import Precision
 from train.training.checkpoints import (
@@ -25,8 +26,7 @@ from train.training.optim import LossScale, Update, make_optimizer
 
 def build() -> tuple[DistilBertForSequenceClassification, Update]:
     torch.manual_seed(0)
-    config = DistilBertConfig(vocab_size=30_522, dim=16, n_layers=1, n_heads=2, hidden_dim=16)
-    model = DistilBertForSequenceClassification(config)
+    model = DistilBertForSequenceClassification(tiny(**REAL_VOCABULARY))
     precision = Precision(torch.device("cpu"), "fp32")
     return model, Update(make_optimizer(model, 1e-3, 0.01), LossScale(precision), 1_000)
 

@@ -3,14 +3,12 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from train.__main__ import main
 from train.options import DEMO, FinetuneOptions, parse
-
-ROOT = Path(__file__).parent.parent
 
 USAGE = {
     "batch size 0": (["finetune", "--batch-size", "0"], "--batch-size: 0 is below 1"),

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from tests import ROOT
 from train.__main__ import main
 from train.training.checkpoints import list_checkpoints
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from minibert import DistilBertConfig, DistilBertForSequenceClassification
+from minibert import DistilBertForSequenceClassification
+from tests.tiny import NO_DROPOUT, tiny
 from train.batches import Encoded
 from train.device import choose_precision
 from train.forward import extract_features, predict_logits
@@ -24,16 +25,15 @@ def make_data(device: str) -> Encoded:
 
 def make_model(dropout: float) -> DistilBertForSequenceClassification:
     torch.manual_seed(0)
-    config = DistilBertConfig(
+    config = tiny(
         vocab_size=100,
+        max_position_embeddings=64,
         dim=64,
         n_heads=4,
         n_layers=2,
         hidden_dim=128,
         num_labels=3,
-        dropout=dropout,
-        attention_dropout=dropout,
-        seq_classif_dropout=dropout,
+        **dict.fromkeys(NO_DROPOUT, dropout),
     )
     model = DistilBertForSequenceClassification(config).train().cuda()
     model.distilbert.check_inputs = False

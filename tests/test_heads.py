@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from minibert import DistilBertForMaskedLM, DistilBertForSequenceClassification
-from tests.parity import TINY, wake_up
+from tests.parity import wake_up
+from tests.tiny import TINY
 
 IDS = torch.tensor([[2, 11, 3], [2, 12, 3]])
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from minibert import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
+from tests.tiny import TEXT, TEXT_IDS
 from tokenizer import WordPieceTokenizer
 
 pytestmark = pytest.mark.hub
@@ -108,10 +109,7 @@ def test_the_likeliest_fillers_are_rust_berts(masked_lm, tokenizer, text, positi
 @pytest.mark.parametrize(
     ("text", "ids"),
     [
-        (
-            "Tokenizing text is a core task of NLP.",
-            [101, 19204, 6026, 3793, 2003, 1037, 4563, 4708, 1997, 17953, 2361, 1012, 102],
-        ),
+        (TEXT, TEXT_IDS),
         ("hello world", [101, 7592, 2088, 102]),
         ("hello neural network for NLP", [101, 7592, 15756, 2897, 2005, 17953, 2361, 102]),
     ],

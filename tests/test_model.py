@@ -14,17 +14,12 @@ from minibert import (
 )
 from minibert.checkpoint import NoInit
 from tests.parity import KINDS, batches, random_config, twins, wake_up
-
-CONFIG = DistilBertConfig(
-    vocab_size=50, max_position_embeddings=16, n_layers=3, n_heads=2, dim=16, hidden_dim=40
-)
-IDS = torch.tensor([[2, 11, 12, 13, 3], [2, 21, 3, 0, 0]])
-MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+from tests.tiny import IDS, MASK, TINY, tiny
 
 
 def encoder(attention: str = "sdpa", dtype: torch.dtype = torch.float64, **fields) -> nn.Module:
     torch.manual_seed(0)
-    config = DistilBertConfig(**{**vars(CONFIG), "attention": attention, **fields})
+    config = tiny(attention=attention, **fields)
     return wake_up(DistilBertModel(config)).to(dtype).eval()
 
 
@@ -34,7 +29,7 @@ def encoder(attention: str = "sdpa", dtype: torch.dtype = torch.float64, **field
 def test_hidden_states_are_the_embeddings_and_every_layers_output() -> None:
     model = encoder()
     out = model(IDS, MASK, output_hidden_states=True)
-    assert len(out.hidden_states) == CONFIG.n_layers + 1
+    assert len(out.hidden_states) == TINY.n_layers + 1
     assert torch.equal(out.hidden_states[0], model.embeddings(IDS))
     assert torch.equal(out.hidden_states[-1], out.last_hidden_state)
 
@@ -42,22 +37,22 @@ def test_hidden_states_are_the_embeddings_and_every_layers_output() -> None:
 def test_hidden_states_and_attentions_come_only_when_asked_for() -> None:
     out = encoder()(IDS, MASK)
     assert out.hidden_states is None and out.attentions is None
-    assert out.last_hidden_state.shape == (2, 5, CONFIG.dim)
+    assert out.last_hidden_state.shape == (2, 5, TINY.dim)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "explicit"])
 def test_attentions_sum_to_one_over_the_tokens_that_are_kept(attention: str) -> None:
     attentions = encoder(attention)(IDS, MASK, output_attentions=True).attentions
-    assert len(attentions) == CONFIG.n_layers
+    assert len(attentions) == TINY.n_layers
     for weights in attentions:
-        assert weights.shape == (2, CONFIG.n_heads, 5, 5)
-        assert_close(weights.sum(dim=-1), torch.ones(2, CONFIG.n_heads, 5).double())
+        assert weights.shape == (2, TINY.n_heads, 5, 5)
+        assert_close(weights.sum(dim=-1), torch.ones(2, TINY.n_heads, 5).double())
         assert (weights[1, :, :, 3:] == 0).all()
 
 
-@pytest.mark.parametrize("mask", batches(CONFIG, 0))
+@pytest.mark.parametrize("mask", batches(TINY, 0))
 def test_explicit_attention_and_sdpa_are_equal(mask: str) -> None:
-    batch = batches(CONFIG, 0)[mask]
+    batch = batches(TINY, 0)[mask]
     explicit, sdpa = (
         encoder(attention)(batch.input_ids, batch.attention_mask, output_hidden_states=True)
         for attention in ("explicit", "sdpa")
@@ -76,9 +71,9 @@ def test_sdpa_runs_by_default_and_explicit_attention_where_it_was_chosen(monkeyp
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
     encoder()(IDS, MASK)
-    assert len(calls) == CONFIG.n_layers
+    assert len(calls) == TINY.n_layers
     encoder("explicit")(IDS, MASK)
-    assert len(calls) == CONFIG.n_layers
+    assert len(calls) == TINY.n_layers
 
 
 def test_the_first_token_alone_is_the_first_token_of_all() -> None:
@@ -89,7 +84,7 @@ def test_the_first_token_alone_is_the_first_token_of_all() -> None:
 
 
 def test_the_classifier_gives_the_same_whether_hidden_states_are_asked_for_or_not() -> None:
-    model = wake_up(DistilBertForSequenceClassification(CONFIG)).double().eval()
+    model = wake_up(DistilBertForSequenceClassification(TINY)).double().eval()
     plain = model(IDS, MASK).logits
     assert_close(model(IDS, MASK, output_hidden_states=True).logits, plain, rtol=0, atol=1e-12)
     assert_close(model(IDS, MASK, output_attentions=True).logits, plain, rtol=0, atol=1e-12)
@@ -150,7 +145,7 @@ def test_both_attentions_agree_on_a_text_of_padding_alone() -> None:
 
 def test_eval_passes_are_bit_equal_whatever_the_dropout() -> None:
     rates = {"dropout": 0.5, "attention_dropout": 0.5, "seq_classif_dropout": 0.5}
-    config = DistilBertConfig(**{**vars(CONFIG), **rates})
+    config = tiny(**rates)
     model = DistilBertForSequenceClassification(config).eval()
     for keywords in ({}, {"output_hidden_states": True}, {"output_attentions": True}):
         first, second = (model(IDS, MASK, **keywords) for _ in range(2))
@@ -169,7 +164,7 @@ def test_eval_passes_are_bit_equal_whatever_the_dropout() -> None:
 @pytest.mark.parametrize("attention", ["sdpa", "explicit"])
 def test_dropout_is_on_in_training_at_each_of_its_places(rate, place, attention) -> None:
     rates = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0, rate: 0.5}
-    config = DistilBertConfig(**{**vars(CONFIG), **rates, "attention": attention})
+    config = tiny(**rates, attention=attention)
     model = wake_up(DistilBertForSequenceClassification(config)).eval()
     model.get_submodule(place).train()
     assert not torch.equal(model(IDS).logits, model(IDS).logits)
@@ -177,7 +172,7 @@ def test_dropout_is_on_in_training_at_each_of_its_places(rate, place, attention)
 
 def test_without_dropout_training_and_eval_give_the_same() -> None:
     rates = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
-    model = DistilBertForSequenceClassification(DistilBertConfig(**{**vars(CONFIG), **rates}))
+    model = DistilBertForSequenceClassification(tiny(**rates))
     assert_close(model.train()(IDS, MASK).logits, model.eval()(IDS, MASK).logits)
 
 
@@ -206,7 +201,7 @@ def test_the_default_sizes_have_the_official_number_of_parameters(model, expecte
 
 
 def test_random_weights_start_as_in_the_paper() -> None:
-    config = DistilBertConfig(**{**vars(CONFIG), "dim": 128, "initializer_range": 0.05})
+    config = tiny(dim=128, initializer_range=0.05)
     model = DistilBertForMaskedLM(config)
     for name, parameter in model.named_parameters():
         if name.lower().endswith("norm.weight"):
@@ -219,7 +214,7 @@ def test_random_weights_start_as_in_the_paper() -> None:
 
 
 def test_every_parameter_gets_a_gradient_but_the_classifiers_row_for_padding_none() -> None:
-    model = wake_up(DistilBertForSequenceClassification(CONFIG))
+    model = wake_up(DistilBertForSequenceClassification(TINY))
     model(IDS, MASK, labels=torch.tensor([0, 1])).loss.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
@@ -230,7 +225,7 @@ def test_every_parameter_gets_a_gradient_but_the_classifiers_row_for_padding_non
 
 
 def test_with_input_checks_off_a_training_step_never_waits_for_the_gpu() -> None:
-    model = DistilBertForSequenceClassification(CONFIG).to("meta").train()
+    model = DistilBertForSequenceClassification(TINY).to("meta").train()
     ids, mask, labels = (torch.ones(shape, dtype=torch.long) for shape in ((2, 5), (2, 5), (2,)))
     step = {"input_ids": ids.to("meta"), "attention_mask": mask.to("meta")}
     with pytest.raises((RuntimeError, NotImplementedError)):  # a value is read: meta has none
@@ -242,7 +237,7 @@ def test_with_input_checks_off_a_training_step_never_waits_for_the_gpu() -> None
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_loss_is_float32_under_autocast_and_in_half_precision(dtype: torch.dtype) -> None:
-    model = DistilBertForSequenceClassification(CONFIG).eval()
+    model = DistilBertForSequenceClassification(TINY).eval()
     labels = torch.tensor([0, 1])
     with torch.autocast("cpu", dtype=dtype):
         out = model(IDS, MASK, labels=labels)
@@ -252,7 +247,7 @@ def test_the_loss_is_float32_under_autocast_and_in_half_precision(dtype: torch.d
 
 @pytest.mark.gpu
 def test_a_captured_training_step_gives_the_gradients_of_an_eager_one() -> None:
-    model = wake_up(DistilBertForSequenceClassification(CONFIG)).cuda().eval()
+    model = wake_up(DistilBertForSequenceClassification(TINY)).cuda().eval()
     model.distilbert.check_inputs = False
     ids, mask, labels = IDS.cuda(), MASK.cuda(), torch.tensor([0, 1]).cuda()
 

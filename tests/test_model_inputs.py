@@ -8,7 +8,7 @@ from minibert import (
     DistilBertForSequenceClassification,
     DistilBertModel,
 )
-from tests.parity import TINY
+from tests.tiny import TINY
 
 IDS = torch.tensor([[2, 11, 3], [2, 12, 3]])
 

@@ -10,6 +10,7 @@ import pytest
 from transformers import AutoTokenizer, DistilBertTokenizer
 
 from tests.oracle import SPECIAL, VOCAB
+from tests.tiny import TEXT, TEXT_IDS
 from tokenizer import WordPieceTokenizer
 
 TINY_TEXT = "[UNK] [CLS] [SEP] [PAD] [MASK] want ##want ##ed wa un runn ##ing , low lowest"
@@ -108,9 +109,8 @@ def test_a_word_of_100_characters_is_still_split(tok):
 
 
 def test_ids_the_tutorial_prints(tok):
-    encoded = tok("Tokenizing text is a core task of NLP.")
-    ids = [101, 19204, 6026, 3793, 2003, 1037, 4563, 4708, 1997, 17953, 2361, 1012, 102]
-    assert encoded == {"input_ids": ids, "attention_mask": [1] * 13}
+    encoded = tok(TEXT)
+    assert encoded == {"input_ids": TEXT_IDS, "attention_mask": [1] * 13}
     tokens = tok.convert_ids_to_tokens(encoded.input_ids)
     text = "[CLS] tokenizing text is a core task of nlp. [SEP]"
     assert tok.convert_tokens_to_string(tokens) == text

@@ -8,19 +8,17 @@ import torch
 from torch import nn
 
 from minibert import (
-    DistilBertConfig,
     DistilBertForMaskedLM,
     DistilBertForSequenceClassification,
     DistilBertModel,
 )
 from minibert.sources import demo_folder
+from tests.tiny import REAL_VOCABULARY, tiny
 from train.options import TraceOptions
 from train.trace import parameter_rows, run
 
 TEXT = "the [MASK] of france"
-CONFIG = DistilBertConfig(
-    n_layers=2, n_heads=2, dim=8, hidden_dim=16, max_position_embeddings=32, num_labels=3
-)
+CONFIG = tiny(**REAL_VOCABULARY)
 
 
 def checkpoint(folder: Path, model: nn.Module) -> str:
@@ -50,7 +48,7 @@ def test_pieces_ids_shapes_and_attention_of_every_token_are_shown(tmp_path, caps
     assert section(sections, "Pieces") == [*pieces, ["france", "2605"], ["[SEP]", "102"]]
     shapes = [" ".join(line) for line in section(sections, "Shapes")]
     assert shapes[0].endswith("1 x 6") and shapes[1].endswith("1 x 6 x 8")
-    assert shapes[-2].startswith("layer 1") and shapes[-2].endswith("1 x 2 x 6 x 6")
+    assert shapes[-2].startswith("layer 1") and shapes[-2].endswith("1 x 4 x 6 x 6")
     attention = section(sections, "What [CLS] attends to")
     assert [line[0] for line in attention] == ["[CLS]", "the", "[MASK]", "of", "france", "[SEP]"]
     assert sum(float(line[1]) for line in attention) == pytest.approx(1, abs=1e-3)
@@ -77,8 +75,7 @@ def test_a_masked_lm_says_when_nothing_is_masked(tmp_path, capsys) -> None:
 
 
 def test_a_classifier_shows_its_labels_with_their_probabilities(tmp_path, capsys) -> None:
-    sizes = {name: getattr(CONFIG, name) for name in ("n_layers", "n_heads", "dim", "hidden_dim")}
-    config = DistilBertConfig(**sizes, id2label={0: "no", 1: "maybe", 2: "yes"})
+    config = tiny(**REAL_VOCABULARY, id2label={0: "no", 1: "maybe", 2: "yes"})
     model = DistilBertForSequenceClassification(config)
     with torch.no_grad():
         model.classifier.weight.zero_()

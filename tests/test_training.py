@@ -8,7 +8,8 @@ import torch
 from transformers import DistilBertForSequenceClassification as Theirs
 from transformers import get_linear_schedule_with_warmup
 
-from minibert import DistilBertConfig, DistilBertForSequenceClassification
+from minibert import DistilBertForSequenceClassification
+from tests.tiny import NO_DROPOUT, tiny
 from train.batches import Encoded
 from train.device import Precision, choose_precision
 from train.training.loop import MAX_SKIPPED, StepLog, stop_if_diverged, training
@@ -17,14 +18,15 @@ from train.training.step import Job, Steps, eager_step, seed_step
 
 CPU = torch.device("cpu")
 FP32 = Precision(CPU, "fp32")
-SMALL = {"vocab_size": 100, "dim": 32, "n_heads": 4, "n_layers": 2, "hidden_dim": 64}
-NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
+
+SIZES = {"vocab_size": 100, "max_position_embeddings": 32, "dim": 32, "hidden_dim": 64}
+SMALL = {**NO_DROPOUT, **SIZES, "num_labels": 3}
 
 
 def make_model(seed: int = 0, **changes) -> DistilBertForSequenceClassification:
     torch.manual_seed(seed)
-    config = {**SMALL, **NO_DROPOUT, "num_labels": 3} | changes
-    return DistilBertForSequenceClassification(DistilBertConfig(**config)).train()
+    config = tiny(**(SMALL | changes))
+    return DistilBertForSequenceClassification(config).train()
 
 
 def make_data(n: int = 400, seed: int = 0) -> Encoded:
