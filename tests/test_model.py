@@ -156,8 +156,8 @@ def test_eval_passes_are_bit_equal_whatever_the_dropout() -> None:
     ("rate", "place"),
     [
         ("dropout", "distilbert.embeddings"),
-        ("dropout", "distilbert.transformer.layer.2.ffn"),
-        ("attention_dropout", "distilbert.transformer.layer.2.attention"),
+        ("dropout", "distilbert.transformer.layer.1.ffn"),
+        ("attention_dropout", "distilbert.transformer.layer.1.attention"),
         ("seq_classif_dropout", "dropout"),
     ],
 )
