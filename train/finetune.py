@@ -32,13 +32,14 @@ FREE_TO_CHANGE = ("output_dir", "overwrite", "resume", "save_steps")  # when a r
 
 
 class Loaded(NamedTuple):
-    """Data, tokenizer and model before the first step."""
+    """Data, tokenizer and model before the first step, the same on every process."""
 
     data: Data
     tokenizer: WordPieceTokenizer
     model: DistilBertForSequenceClassification
     precision: Precision
     encoded: dict[str, Encoded]
+    settings: dict  # all that decides the outcome: a resumed run must agree with it
 
 
 def run(options: FinetuneOptions) -> None:
@@ -46,15 +47,14 @@ def run(options: FinetuneOptions) -> None:
     with Run("finetune", options, options.resume) as run:
         loaded = load(options)
         job = prepare(loaded, options)
-        settings = settings_of(loaded, job, options)
-        first_step = resume(run, job, settings) if options.resume else 0
+        first_step = resume(run, job, loaded.settings) if options.resume else 0
         job.processes.wait()  # rank 0 changes the folder only after all have read their checkpoint
         if job.processes.is_main:
-            run.open(labels=loaded.data.labels, settings=settings)
+            run.open(labels=loaded.data.labels, settings=loaded.settings)
             run.cut_log(first_step)
         print(f"{options.model} on {describe(loaded.data)}")
         print(f"{job.precision}; {job.update.total_steps} steps of {job.steps.step_size} texts")
-        logits = train(run, loaded, job, options, settings, first_step)
+        logits = train(run, loaded, job, options, first_step)
         if "test" in loaded.encoded:
             logits["test"] = predict_logits(
                 job.model, loaded.encoded["test"], job.precision, job.processes, "test"
@@ -64,7 +64,7 @@ def run(options: FinetuneOptions) -> None:
 
 
 def load(options: FinetuneOptions) -> Loaded:
-    """Data, tokenizer and model, the same on every process."""
+    """Read the data, load tokenizer and model with a head for its labels, encode the texts."""
     data = load_data(options)
     if "train" not in data.splits:
         raise ValueError("fine-tuning needs a training split; name one with --train-file")
@@ -81,41 +81,24 @@ def load(options: FinetuneOptions) -> Loaded:
         split: encode(rows, tokenizer, model.config, options.max_length, precision.device)
         for split, rows in data.splits.items()
     }
-    return Loaded(data, tokenizer, model, precision, encoded)
+    settings = {k: v for k, v in dataclasses.asdict(options).items() if k not in FREE_TO_CHANGE} | {
+        "labels": data.labels,
+        "precision": precision.name,  # what "auto" stands for on this machine
+        "processes": current_processes().world,
+        "data": {split: fingerprint(rows) for split, rows in data.splits.items()},
+    }
+    return Loaded(data, tokenizer, model, precision, encoded, settings)
 
 
 def prepare(loaded: Loaded, options: FinetuneOptions) -> Job:
     """The steps to take, and the optimiser in its first state."""
-    processes, train_split = current_processes(), loaded.encoded["train"]
+    model, data, processes = loaded.model, loaded.encoded["train"], current_processes()
     step_size = options.batch_size * options.grad_accum * processes.world
-    steps = Steps(train_split.lengths, step_size, options.seed)
+    steps = Steps(data.lengths, step_size, options.seed)
     total = options.epochs * steps.per_epoch
-    optimizer = make_optimizer(loaded.model, options.lr, options.weight_decay)
+    optimizer = make_optimizer(model, options.lr, options.weight_decay)
     update = Update(optimizer, LossScale(loaded.precision), min(total, options.max_steps or total))
-    return Job(
-        loaded.model,
-        update,
-        train_split,
-        steps,
-        loaded.precision,
-        processes,
-        options.grad_accum,
-    )
-
-
-def settings_of(loaded: Loaded, job: Job, options: FinetuneOptions) -> dict:
-    """All that decides the outcome: what a resumed run must agree with, as JSON."""
-    settings = {
-        name: value
-        for name, value in dataclasses.asdict(options).items()
-        if name not in FREE_TO_CHANGE
-    }
-    return settings | {
-        "labels": loaded.data.labels,
-        "precision": job.precision.name,  # what "auto" stands for on this machine
-        "processes": job.processes.world,
-        "data": {split: fingerprint(rows) for split, rows in loaded.data.splits.items()},
-    }
+    return Job(model, update, data, steps, loaded.precision, processes, options.grad_accum)
 
 
 def resume(run: Run, job: Job, settings: dict) -> int:
@@ -128,12 +111,7 @@ def resume(run: Run, job: Job, settings: dict) -> int:
 
 
 def train(
-    run: Run,
-    loaded: Loaded,
-    job: Job,
-    options: FinetuneOptions,
-    settings: dict,
-    first_step: int,
+    run: Run, loaded: Loaded, job: Job, options: FinetuneOptions, first_step: int
 ) -> dict[str, np.ndarray]:
     """Train to the end; {"validation": logits (N, C)} of the last evaluation, if there is one.
 
@@ -171,7 +149,7 @@ def train(
                     loss = np.mean([record["loss"] for record in records])
                     bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
             if save_due and done < total:
-                save(run, loaded, job, settings, done)
+                save(run, loaded, job, done)
             if stop and done < total:
                 raise KeyboardInterrupt
             if epoch_ends:
@@ -194,11 +172,13 @@ def evaluate(run: Run, loaded: Loaded, job: Job, step: int) -> tuple[str, dict[s
     return f"epoch {epoch:.3g}: " + ", ".join(figures), {"validation": logits}
 
 
-def save(run: Run, loaded: Loaded, job: Job, settings: dict, step: int) -> None:
+def save(run: Run, loaded: Loaded, job: Job, step: int) -> None:
     """Write a checkpoint; no process goes on before it is on the disk."""
     check_finite(job.model)
     if job.processes.is_main:
-        save_checkpoint(run.folder, step, loaded.model, job.update, loaded.tokenizer, settings)
+        save_checkpoint(
+            run.folder, step, loaded.model, job.update, loaded.tokenizer, loaded.settings
+        )
     job.processes.wait()
 
 
