@@ -1,11 +1,11 @@
-"""What computes: the device, the number format, and how many processes share the work.
+"""Device, number format (precision), and the processes that share the work.
 
-Mixed precision (Micikevicius et al., arXiv 1710.03740): weights, optimiser state and loss stay in
-float32; the matrix products of the forward and backward pass run in 16 bits under torch.autocast.
+Mixed precision (Micikevicius et al., arXiv 1710.03740): weights, optimiser state and loss are kept
+in float32; the matrix products of the forward and backward pass run in 16 bits by torch.autocast.
 
-Several processes: `torchrun --nproc-per-node N -m train ...` runs N copies of the command. Each
-copy holds the whole model, computes its share of the texts and, in fine-tuning, averages gradients
-with the others (DistributedDataParallel). Only rank 0 writes.
+Data parallelism: `torchrun --nproc-per-node N -m train ...` runs the command in N processes. Each
+holds the whole model, computes its share of the texts and, in fine-tuning, averages gradients with
+the others (DistributedDataParallel). Only rank 0 prints and writes.
 """
 
 import os
@@ -23,7 +23,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Precision:
-    """What was chosen: `device`, and `name` (fp32, bf16 or fp16)."""
+    """The device, and the number format of its matrix products: fp32, bf16 or fp16."""
 
     device: torch.device
     name: str
@@ -43,22 +43,22 @@ class Precision:
 
 
 def choose_precision(device: str = "auto", precision: str = "auto") -> Precision:
-    """The fastest exact enough choice for this machine where "auto" leaves it open.
-
-    Raises ValueError where the named device is not there.
-    """
+    """Resolve "auto": the GPU if there is one, and the fastest number format that trains as well as
+    float32. Raises ValueError where the named device does not exist."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         device = next((name for name, there in available.items() if there), "cpu")
     elif not available.get(device, True):
         raise ValueError(f"--device {device}: this machine has none; use --device cpu or auto")
     if device == "cuda":
-        # Explicit, as torch's default has changed between versions: float32 means float32 here.
+        # TF32 rounds the factors of float32 products to 10 bits. Torch's default has changed
+        # between versions, so it is set: here float32 means float32.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
     if device == "cpu":
-        # Adam's averages of words not seen for long decay into subnormal numbers, on which a CPU is
-        # many times slower; zero serves as well. Set before torch starts its threads.
+        # Adam's moving averages of words not seen for long decay to subnormal numbers (under 1e-38),
+        # on which a CPU is many times slower; they become 0. Set before torch starts its threads,
+        # which inherit it.
         torch.set_flush_denormal(True)
     if precision == "auto":
         precision = fastest(device)
@@ -66,27 +66,28 @@ def choose_precision(device: str = "auto", precision: str = "auto") -> Precision
 
 
 def fastest(device: str) -> str:
-    """bf16 where the matrix units compute it, else fp16 on a GPU and fp32 on a CPU."""
+    """bf16 where the hardware multiplies it, else fp16 on a GPU and fp32 on a CPU."""
     if device == "cuda":
+        # bf16 has float32's range, so it needs no loss scale; in hardware since Ampere (8.0).
         return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
     if device == "cpu" and torch.cpu._is_amx_tile_supported():
-        return "bf16"  # without AMX tiles bf16 is slower than fp32
+        return "bf16"  # without AMX tiles, bf16 products are slower than fp32 ones
     return "fp32"
 
 
 class Processes(NamedTuple):
-    """This process's number among how many; (0, 1) without torchrun."""
+    """This process's rank, and the number of processes (world size); (0, 1) without torchrun."""
 
     rank: int = 0
     world: int = 1
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that prints and writes."""
+        """Whether this is rank 0, which prints and writes."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model whose backward pass averages gradients over all processes."""
+        """The model as one whose backward pass averages gradients over all processes."""
         return nn.parallel.DistributedDataParallel(model) if self.world > 1 else model
 
     def any(self, here: bool) -> bool:
@@ -104,15 +105,16 @@ class Processes(NamedTuple):
         return values
 
     def gather_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Every process's rows (n, ...), one after the other in order of rank, on each process."""
+        """The rows (n, ...) of all processes, in order of rank; n may differ between them."""
         if self.world == 1:
             return rows
+        # all_gather_object pickles: slower than all_gather, which needs equal shapes on all ranks.
         parts: list = [None] * self.world
         dist.all_gather_object(parts, rows)
         return np.concatenate(parts)
 
     def wait(self) -> None:
-        """Until all have come here."""
+        """Return once all processes have called this."""
         if self.world > 1:
             dist.barrier()
 
@@ -121,25 +123,25 @@ ALONE = Processes()
 
 
 def start_processes() -> Processes:
-    """Join the group that torchrun prepared, if it did; each process takes its own GPU."""
+    """Join the process group if torchrun started this process; each takes its own GPU."""
     if "RANK" not in os.environ:
         return ALONE
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("cpu:gloo,cuda:nccl")
+        dist.init_process_group("cpu:gloo,cuda:nccl")  # flags and rows on the CPU go by gloo
     else:
         dist.init_process_group("gloo")
     return current_processes()
 
 
 def current_processes() -> Processes:
-    """The group this process has joined, or itself alone."""
+    """Rank and world size of this process; (0, 1) outside a process group."""
     if dist.is_initialized():
         return Processes(dist.get_rank(), dist.get_world_size())
     return ALONE
 
 
 def stop_processes() -> None:
-    """Leave the group, if there is one."""
+    """Leave the process group, if there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -30,59 +30,55 @@ def get_features(
 
     Raises ValueError where the file holds features of something else."""
     path = Path(options.features) if options.features else None
-    if path is not None and path.exists():
-        features = read_features(path, list(encoded), identity(model, encoded, options, precision))
+    made_from = identity(model, encoded, options, precision) if path else {}
+    if path and path.exists():
+        features = read_features(path, list(encoded), made_from)
         print(f"features from {path}")
         return features
-    if options.layers == "all":
-        features = {
-            split: extract_layers(model, rows, precision, processes, title=split)
-            for split, rows in encoded.items()
-        }
-    else:
-        features = {
-            split: extract_features(model, rows, precision, options.pooling, processes, title=split)
-            for split, rows in encoded.items()
-        }
-    if path is not None and processes.is_main:
-        write_features(path, features, identity(model, encoded, options, precision))
+    features = {}
+    for split, rows in encoded.items():
+        if options.layers == "all":
+            features[split] = extract_layers(model, rows, precision, processes, split)
+        else:
+            features[split] = extract_features(
+                model, rows, precision, options.pooling, processes, split
+            )
+    if path and processes.is_main:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Beside its place, then renamed: a half-written file would be taken for the cache.
+        write_whole(path, lambda beside: save_file(features, beside, made_from))
         print(f"features kept in {path}")
     return features
 
 
 def identity(
-    model: DistilBertModel,
-    encoded: dict[str, Encoded],
-    options: ProbeOptions,
-    precision: Precision,
+    model: DistilBertModel, encoded: dict[str, Encoded], options: ProbeOptions, precision: Precision
 ) -> dict[str, str]:
     """What the features depend on: {name: digest or value}."""
     weights = hashlib.sha256(repr(model.config).encode())
     for tensor in model.state_dict().values():  # in the order of the model's definition
         weights.update(tensor.cpu().numpy().tobytes())
-    tokens = {}
-    for split, rows in encoded.items():
-        # Lengths too: the ids of all texts are one long array, and two ways to cut it are two data.
-        digest = hashlib.sha256(rows.lengths.tobytes())
-        digest.update(rows.ids.cpu().numpy().tobytes())
-        tokens[f"{split} texts"] = digest.hexdigest()
-    return {
+    made_from = {
         "model": weights.hexdigest(),
-        **tokens,
         "layers": options.layers,
         "pooling": "all" if options.layers == "all" else options.pooling,
         "precision": precision.name,
     }
+    for split, rows in encoded.items():
+        # Lengths too: the ids of all texts are one long array, and two ways to cut it are two data.
+        digest = hashlib.sha256(rows.lengths.tobytes())
+        digest.update(rows.ids.cpu().numpy().tobytes())
+        made_from[f"{split} texts"] = digest.hexdigest()
+    return made_from
 
 
 def read_features(path: Path, splits: list[str], expected: dict[str, str]) -> dict[str, np.ndarray]:
     """{split: features}. Raises ValueError naming what differs from `expected`."""
     try:
         with safe_open(path, "np") as file:
-            made_from = file.metadata() or {}
-            different = [
-                name for name in expected | made_from if expected.get(name) != made_from.get(name)
-            ]
+            found = file.metadata() or {}
+            names = expected | found
+            different = [name for name in names if expected.get(name) != found.get(name)]
             if different:
                 raise ValueError(
                     f"--features {path} was made with another {', '.join(different)}; name a file "
@@ -91,9 +87,3 @@ def read_features(path: Path, splits: list[str], expected: dict[str, str]) -> di
             return {split: file.get_tensor(split) for split in splits}
     except SafetensorError as error:
         raise ValueError(f"--features {path} cannot be read: {error}") from error
-
-
-def write_features(path: Path, features: dict[str, np.ndarray], made_from: dict[str, str]) -> None:
-    """Write the cache file: beside its place, then renamed, so that no half file is ever read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda beside: save_file(features, beside, made_from))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
-from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -63,7 +62,9 @@ def classify(run: Run, options: ProbeOptions, data: Data, features: dict[str, np
     metrics: dict[str, Any] = {}
     if options.layers == "all":
         metrics["layers"] = probe_layers(features, labels)
-        show_layers(metrics["layers"])
+        table = pd.DataFrame(metrics["layers"]).drop(columns="converged")
+        table = table.set_index(["layer", "pooling"]).unstack()  # a line per layer
+        print(table.to_string(float_format="{:.4f}".format))
         pooling = list(POOLINGS).index(options.pooling)
         features = {split: states[:, -1, pooling] for split, states in features.items()}
     figures, scores = probe(features, labels, len(data.labels))
@@ -83,7 +84,7 @@ def probe(
     """Fit a classifier to train: metrics of every split, and by split log p(label) (N, C).
 
     features: (N, D) by split; labels: (N,) by split."""
-    baseline = DummyClassifier(strategy="most_frequent").fit(features["train"], labels["train"])
+    majority = np.bincount(labels["train"]).argmax()
     start = time.perf_counter()
     classifier, iterations, converged = fit_classifier(features["train"], labels["train"])
     word = "converged" if converged else "did NOT converge"
@@ -94,7 +95,7 @@ def probe(
     for split, rows in features.items():
         name = PREFIX[split]
         scores[split] = log_probabilities(classifier, rows, n_labels)
-        metrics[f"{name}_baseline"] = float(baseline.score(rows, labels[split]))
+        metrics[f"{name}_baseline"] = float((labels[split] == majority).mean())
         metrics |= measure(scores[split], labels[split], name)
         print(
             f"{split:<10} accuracy {metrics[name + '_accuracy']:.4f} (majority baseline "
@@ -148,12 +149,6 @@ def probe_layers(
                 records.append(record)
                 bar.update(1)
     return records
-
-
-def show_layers(records: list[dict[str, Any]]) -> None:
-    """The accuracies on the terminal, a line per layer."""
-    table = pd.DataFrame(records).drop(columns="converged").set_index(["layer", "pooling"])
-    print(table.unstack().to_string(float_format="{:.4f}".format))
 
 
 def flat_map(features: np.ndarray, umap: bool, seed: int) -> tuple[np.ndarray, str]:

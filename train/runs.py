@@ -224,14 +224,9 @@ def environment() -> dict[str, str | None]:
 
 def commit() -> str | None:
     """The git commit of this code, with + where files differ from it; None outside a checkout."""
-    here = Path(__file__).parent
+    words = ["describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+"]
     try:
-        name, changes = (
-            subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True)
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
-        )
-    except OSError:  # no git here
+        git = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(git, capture_output=True, text=True).stdout.strip() or None
+    except OSError:  # git is not installed
         return None
-    if name.returncode:
-        return None
-    return name.stdout.strip() + ("+" if changes.stdout.strip() else "")
