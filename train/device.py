@@ -56,7 +56,7 @@ def choose_precision(device: str = "auto", precision: str = "auto") -> Precision
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
     if device == "cpu":
-        # Adam's moving averages of words not seen for long decay to subnormal numbers (under 1e-38),
+        # Adam's moving averages of words not seen for long become subnormal numbers (under 1e-38),
         # on which a CPU is many times slower; they become 0. Set before torch starts its threads,
         # which inherit it.
         torch.set_flush_denormal(True)
