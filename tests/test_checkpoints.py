@@ -24,16 +24,16 @@ from train.training.checkpoints import (
 from train.training.optim import LossScale, Update, make_optimizer
 
 
-def build() -> tuple[DistilBertForSequenceClassification, Update]:
+def build(precision: str = "fp32") -> tuple[DistilBertForSequenceClassification, Update]:
     torch.manual_seed(0)
     model = DistilBertForSequenceClassification(tiny(**REAL_VOCABULARY))
-    precision = Precision(torch.device("cpu"), "fp32")
-    return model, Update(make_optimizer(model, 1e-3, 0.01), LossScale(precision), 1_000)
+    scale = LossScale(Precision(torch.device("cpu"), precision))
+    return model, Update(make_optimizer(model, 1e-3, 0.01), scale, 1_000)
 
 
-def one_step(model: torch.nn.Module, update: Update) -> None:
+def one_step(model: torch.nn.Module, update: Update, gradient: float = 0.01) -> None:
     for parameter in model.parameters():
-        parameter.grad = torch.full_like(parameter, 0.01)
+        parameter.grad = torch.full_like(parameter, gradient)
     update()
 
 
@@ -87,13 +87,15 @@ def test_only_the_newest_two_are_kept_and_leftovers_of_a_kill_are_cleared(tmp_pa
     assert names == ["step-10", "step-2"] and len(names) == KEPT
 
 
-def test_all_of_the_optimisers_state_comes_back(tmp_path):
-    model, update = build()
-    for _ in range(3):
-        one_step(model, update)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_all_of_the_optimisers_state_comes_back(tmp_path, precision):
+    """One of the steps overflows: in fp16 the loss scale is then no longer the first one."""
+    model, update = build(precision)
+    for gradient in (0.01, torch.inf, 0.01):
+        one_step(model, update, gradient)
     tokenizer = WordPieceTokenizer.from_pretrained("demo")
     save_checkpoint(tmp_path, 3, model, update, tokenizer, {})
-    again, its_update = build()
+    again, its_update = build(precision)
     load_checkpoint(newest_checkpoint(tmp_path)[0], again, its_update)
     for m, u in ((model, update), (again, its_update)):
         one_step(m, u)

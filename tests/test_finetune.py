@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,6 +157,17 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(finetun
     assert results(folder) == expected
 
 
+def test_what_was_logged_after_the_checkpoint_is_logged_once(finetune):
+    """A killed process may have logged steps and evaluations since, and half a line."""
+    folder = finetune("--save-steps", "9").folder
+    expected = results(folder)
+    assert [checkpoint.name for checkpoint in list_checkpoints(folder)] == ["step-9"]
+    with open(folder / "log.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"step": 19, "lo')
+    assert finetune("--save-steps", "9", "--resume").status == 0
+    assert results(folder) == expected
+
+
 def test_a_full_disk_leaves_the_older_checkpoint_and_no_litter(finetune, monkeypatch):
     original, calls = train.training.checkpoints.save_file, []
 
@@ -206,6 +218,21 @@ def test_resuming_with_other_data_is_refused(finetune, monkeypatch, tmp_path):
     assert refused.status == 2 and "data was" in refused.err
 
 
+def test_resuming_with_other_names_of_the_labels_is_refused(finetune, monkeypatch, tmp_path):
+    for folder, negative in (("first", "down"), ("other", "dull")):
+        (tmp_path / folder).mkdir()
+        rows = ["text,label", *["it goes,up", f"it went,{negative}"] * 20]
+        (tmp_path / folder / "train.csv").write_text("\n".join(rows) + "\n")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        assert finetune("--dataset", str(tmp_path / "first")).status == 130
+    shutil.rmtree(tmp_path / "first")
+    (tmp_path / "other").rename(tmp_path / "first")
+    refused = finetune("--dataset", str(tmp_path / "first"), "--resume")
+    assert refused.status == 2
+    assert "labels was ['down', 'up'] when the run began and is now ['dull', 'up']" in refused.err
+
+
 def test_resuming_where_nothing_was_saved_is_refused(finetune):
     refused = finetune("--resume")
     assert refused.status == 2 and "no valid checkpoint found" in refused.err
@@ -222,6 +249,21 @@ def test_a_used_folder_is_refused_untouched_and_replaced_on_demand(finetune, tmp
     assert (
         refused.folder / "notes.txt"
     ).read_text() == "mine"  # only a run's own parts are replaced
+
+
+def test_overwriting_removes_every_part_of_the_earlier_run(finetune, monkeypatch):
+    """Also what the new run does not come to write itself."""
+    folder = finetune("--save-steps", "5").folder
+    (folder / "plots").mkdir()
+    (folder / "plots" / "loss.png").write_bytes(b"of the earlier run")
+    (folder / "report.html").write_text("of the earlier run")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        assert finetune("--overwrite").status == 130
+    assert {path.name for path in folder.iterdir()} == {"config.json", "log.jsonl", "checkpoints"}
+    assert [path.name for path in list_checkpoints(folder)] == ["step-3"]
+    log = (folder / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [1, 2, 3]
 
 
 def test_an_output_that_is_a_file_or_not_writable_is_refused_before_training(finetune, tmp_path):
