@@ -53,6 +53,7 @@ def save_for_ever(folder) -> None:
         save_checkpoint(folder, step, model, update, tokenizer, {"some": "setting"})
 
 
+@pytest.mark.slow
 def test_after_20_kills_the_newest_checkpoint_loads_each_time(tmp_path, capsys):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # imports torch once, not 20 times

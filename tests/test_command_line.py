@@ -90,6 +90,7 @@ def test_demo_sets_its_own_defaults_and_explicit_flags_win():
     assert parse(["probe", "--demo"])[1].model == "demo"
 
 
+@pytest.mark.slow
 def test_a_foreign_locale_and_a_pipe_change_nothing(tiny_model, tmp_path):
     """ASCII locale, labels in another script, no terminal: UTF-8 files, no drawn bars."""
     folder = tmp_path / "data"

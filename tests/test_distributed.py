@@ -15,6 +15,8 @@ from tests import ROOT
 from train.__main__ import main
 from train.training.checkpoints import list_checkpoints
 
+pytestmark = pytest.mark.slow  # each starts processes that import torch
+
 
 @pytest.fixture(scope="module")
 def still_model(tiny_model, tmp_path_factory) -> Path:

@@ -121,6 +121,7 @@ def test_a_second_resume_goes_on_from_the_second_interruption(finetune, finished
     assert results(finetune("--resume").folder) == results(finished("finetune").folder)
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_more_than_the_steps_since_its_checkpoint(
     finetune, tiny_model, few_sentences, tmp_path
 ):

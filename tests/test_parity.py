@@ -47,6 +47,7 @@ def test_all_outputs_equal_transformers_in_float32(kind: str, seed: int) -> None
     assert output_difference(kind, seed, torch.float32) < FLOAT32
 
 
+@pytest.mark.slow
 def test_the_packaged_weights_give_the_hidden_states_of_transformers_bert() -> None:
     assert packaged_difference(torch.float32, n_texts=200) < FLOAT32
 

@@ -51,6 +51,7 @@ def test_every_command_is_known_to_this_test():
     assert len(STORY) >= 5
 
 
+@pytest.mark.slow
 def test_the_commands_of_make_demo_run(tmp_path, monkeypatch, few_sentences):
     """Those of the Makefile, on few sentences; the script that saves what they print runs all."""
     recipe = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True)

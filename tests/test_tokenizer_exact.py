@@ -55,11 +55,13 @@ def random_texts() -> list[str]:
     return [random_text(rng) for _ in range(N_RANDOM)]
 
 
+@pytest.mark.slow
 def test_the_frozen_tables_are_what_the_oracle_says_today():
     frozen = (ROOT / "tokenizer" / "unicode.txt").read_text(encoding="utf-8")
     assert frozen == unicode_tables.source()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_normalised_text_of_every_code_point_equals_the_oracles(options):
     theirs = bert_normalizer(**options)
@@ -67,6 +69,7 @@ def test_normalised_text_of_every_code_point_equals_the_oracles(options):
         assert normalize.normalize(block, **options) == theirs.normalize_str(block)
 
 
+@pytest.mark.slow
 def test_words_of_every_code_point_equal_the_oracles():
     split = BertPreTokenizer().pre_tokenize_str
     for block in blocks():
@@ -74,6 +77,7 @@ def test_words_of_every_code_point_equal_the_oracles():
         assert normalize.split_words(text) == [word for word, _ in split(text)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_ids_of_random_strings_equal_the_oracles(random_texts, options):
     ours = WordPieceTokenizer.from_vocab(VOCAB, **options)
@@ -147,6 +151,7 @@ def digests() -> dict[str, str]:
     return {"oracle": digest.hexdigest(), **found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", PYTHONS)
 def test_ids_of_every_code_point_equal_the_oracles_under_every_python_at_hand(digests, version):
     assert digests[version] == digests["oracle"]
