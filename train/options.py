@@ -141,6 +141,7 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose error is one line instead of a page of usage."""
 
     def error(self, message: str) -> NoReturn:
+        """Print one line and exit with status 2."""
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
 
 
