@@ -1,24 +1,15 @@
-"""DistilBertConfig: the fields of config.json, checked the moment they are set."""
+"""DistilBertConfig: the fields of config.json, checked when the object is made."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from minibert.bert import translate_config
+from minibert.bert import is_bert, translate_config
 
-SIZES = {  # with the most there can be: beyond it, a file is damaged
-    "vocab_size": 2**24,
-    "max_position_embeddings": 2**24,
-    "n_layers": 2**10,
-    "n_heads": 2**10,
-    "dim": 2**20,
-    "hidden_dim": 2**20,
-}
-MOST_LABELS = 2**20
+SIZES = ("vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim")
 DROPOUTS = ("dropout", "attention_dropout", "seq_classif_dropout")
 ACTIVATIONS = ("gelu", "relu")
-ATTENTIONS = ("sdpa", "explicit")
 LABELS = ("num_labels", "id2label", "label2id")
 
 
@@ -46,30 +37,34 @@ class DistilBertConfig:
     activation: str = "gelu"
     initializer_range: float = 0.02
     pad_token_id: int = 0
-    num_labels: int = None  # type: ignore[assignment]  # as many as id2label names, or else 2
+    num_labels: int | None = None  # set to the number of id2label's names; 2 where none are given
     id2label: dict[int, str] = field(default_factory=dict)
     label2id: dict[str, int] = field(default_factory=dict)
-    attention: str = "sdpa"  # how to compute, not what: never written to config.json
 
     def __post_init__(self) -> None:
         self._check_sizes()
-        self._check_choices()
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {ACTIVATIONS}, not {self.activation!r}")
         self._settle_labels()
 
     @property
     def head_dim(self) -> int:
-        """K: the part of the D numbers of a token that one head works on."""
+        """K: how many of a token's D numbers one attention head works on."""
         return self.dim // self.n_heads
 
+    @property
+    def label_names(self) -> list[str]:
+        """The names of the labels in the order of their ids."""
+        return [self.id2label[i] for i in range(len(self.id2label))]
+
     @classmethod
-    def from_json(cls, file: Path, **overrides: Any) -> tuple[Self, int]:
-        """The config of a checkpoint, changed by `overrides`, and the rows of its token type table:
-        a DistilBERT has none, a BERT one or more."""
+    def from_json(cls, file: Path, **overrides: Any) -> Self:
+        """The config in a config.json, a DistilBERT's or a BERT's, with the fields in `overrides`
+        changed. Raises ValueError naming the file and the field."""
         found = read_json(file)
-        n_token_types = 0
         try:
-            if found.get("model_type") == "bert":
-                found, n_token_types = translate_config(found)
+            if is_bert(found):
+                found = translate_config(found)
             elif found.get("model_type", "distilbert") != "distilbert":
                 raise ValueError(f"model_type {found['model_type']!r} is not distilbert or bert")
             for name in SIZES:  # n_heads, for one, could not be told from the tensors' shapes
@@ -78,21 +73,22 @@ class DistilBertConfig:
             if found.get("id2label"):
                 found.pop("label2id", None)  # says the same once more, in old files wrongly
             if not overrides.keys().isdisjoint(LABELS):
+                # The three say one thing: one that is given replaces all that the file says.
                 found = {name: value for name, value in found.items() if name not in LABELS}
             known = {f.name: found[f.name] for f in fields(cls) if f.name in found}
-            return cls(**{**known, **overrides}), n_token_types
+            return cls(**{**known, **overrides})
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from None
 
     def to_json(self, architecture: str) -> str:
         """The text of a config.json that transformers reads, too."""
         found = {"model_type": "distilbert", "architectures": [architecture], **asdict(self)}
-        del found["attention"], found["num_labels"]  # id2label says how many
+        del found["num_labels"]  # id2label says how many
         return json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     def _check_sizes(self) -> None:
-        for name, most in SIZES.items():
-            check_size(name, getattr(self, name), most)
+        for name in SIZES:
+            check_size(name, getattr(self, name))
         if self.dim % self.n_heads != 0:
             raise ValueError(f"dim {self.dim} cannot be split over n_heads {self.n_heads}")
         if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
@@ -104,11 +100,6 @@ class DistilBertConfig:
             if type(value) not in (int, float) or not 0 <= value <= 1:
                 raise ValueError(f"{name} must be a number from 0 to 1, not {value!r}")
 
-    def _check_choices(self) -> None:
-        for name, choices in (("activation", ACTIVATIONS), ("attention", ATTENTIONS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")
-
     def _settle_labels(self) -> None:
         """Make num_labels, id2label and label2id say the same, whichever of them were given."""
         try:
@@ -118,7 +109,7 @@ class DistilBertConfig:
             raise ValueError("id2label must map numbers to names, label2id the reverse") from None
         if not id2label:
             n_labels = 2 if self.num_labels is None else self.num_labels
-            check_size("num_labels", n_labels, MOST_LABELS)
+            check_size("num_labels", n_labels)
             named = {i: label for label, i in label2id.items()}
             id2label = named or {i: f"LABEL_{i}" for i in range(n_labels)}
         if self.num_labels not in (None, len(id2label)):
@@ -131,10 +122,10 @@ class DistilBertConfig:
         self.num_labels, self.id2label, self.label2id = len(id2label), id2label, inverse
 
 
-def check_size(name: str, value: object, most: int) -> None:
-    """Raises ValueError unless the value is a whole number from 1 to most."""
-    if type(value) is not int or not 1 <= value <= most:  # a bool is no size either
-        raise ValueError(f"{name} must be a whole number from 1 to {most}, not {value!r}")
+def check_size(name: str, value: object) -> None:
+    """Raises ValueError unless the value is a whole number from 1 up."""
+    if type(value) is not int or value < 1:  # `type`, as isinstance would let True through
+        raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the models accept, said in words before a kernel sees it.
+"""Checks of input ids, attention masks and labels, before any kernel reads them.
 
 On a GPU an id outside the embedding table is a device assert that ends the process; here it is a
 ValueError. Reading the extremes of a tensor waits for the GPU, so a loop that has checked its data

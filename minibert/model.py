@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minibert.checkpoint import PretrainedModel
 from minibert.config import DistilBertConfig
 from minibert.inputs import check_ids
+from minibert.pretrained import PretrainedModel
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,  # the exact one (erf), not the tanh curve
@@ -35,12 +35,16 @@ class EncoderOutput(NamedTuple):
 
 
 def layer_norm(dim: int) -> nn.LayerNorm:
-    """With the eps that the checkpoint was trained with; torch's own default is 1e-5."""
+    """LayerNorm over the D numbers of each token: (x - mean) / sqrt(variance + eps), then a learnt
+    scale and shift. eps is the checkpoint's; torch's default is 1e-5."""
     return nn.LayerNorm(dim, eps=1e-12)
 
 
 class Embeddings(nn.Module):
-    """What a token is, plus where it stands."""
+    """Word embedding + position embedding, then LayerNorm and dropout.
+
+    Attention by itself does not know the order of its inputs; the position embedding, a learnt
+    vector for each place 0, 1, 2, ..., is the only thing here that tells it."""
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__()
@@ -53,32 +57,39 @@ class Embeddings(nn.Module):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """input_ids: (B, S) -> (B, S, D)."""
+        # The first S rows, the same for every text: padding stands on the right, so that [CLS] is
+        # at place 0 everywhere.
         positions = self.position_embeddings.weight[: input_ids.shape[1]]  # (S, D)
-        return self.dropout(self.LayerNorm(self.word_embeddings(input_ids) + positions))
+        words = self.word_embeddings(input_ids)  # (B, S, D)
+        return self.dropout(self.LayerNorm(words + positions))
 
 
 def explicit_attention(
     q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None, dropout_p: float
 ) -> tuple[Tensor, Tensor]:
-    """softmax(Q K^T / sqrt(K)) V, step by step: what F.scaled_dot_product_attention computes.
+    """softmax(q k^T / sqrt(K)) v, step by step: what F.scaled_dot_product_attention computes.
 
-    q: (B, H, Q, K), k and v: (B, H, S, K), keep: (B, 1, 1, S) -> (B, H, Q, K) and the weights."""
+    q: (B, H, Q, K), k and v: (B, H, S, K), keep: (B, 1, 1, S) -> (B, H, Q, K) and the weights
+    (B, H, Q, S)."""
+    # The product of two vectors of K independent numbers of variance 1 has variance K. Without the
+    # root, wider heads would have larger scores, a softmax near 0 or 1, and next to no gradient.
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, Q, S)
     if keep is not None:
-        scores = scores.masked_fill(~keep, torch.finfo(scores.dtype).min)  # exp() of it is 0
-    weights = scores.softmax(dim=-1)
-    return F.dropout(weights, dropout_p) @ v, weights
+        # The lowest finite number, whose exp() is 0. With -inf, a row without any key to keep would
+        # be 0/0 = NaN; a constant such as -1e9 does not fit into float16.
+        scores = scores.masked_fill(~keep, torch.finfo(scores.dtype).min)
+    weights = scores.softmax(dim=-1)  # over the keys: each row sums to 1
+    return F.dropout(weights, dropout_p) @ v, weights  # (B, H, Q, S) @ (B, H, S, K)
 
 
 class MultiHeadSelfAttention(nn.Module):
-    """Every token asks (q), all tokens offer (k), and answer with v in proportion to the fit; each
-    head does so in K dimensions of its own."""
+    """Self-attention with H heads: softmax(q k^T / sqrt(K)) v, each head on its own K of the D
+    dimensions (D = H x K); `out_lin` mixes what the heads found."""
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__()
         self.n_heads, self.head_dim = config.n_heads, config.head_dim
         self.dropout = config.attention_dropout
-        self.explicit = config.attention == "explicit"
         self.q_lin = nn.Linear(config.dim, config.dim)
         self.k_lin = nn.Linear(config.dim, config.dim)
         self.v_lin = nn.Linear(config.dim, config.dim)
@@ -96,20 +107,24 @@ class MultiHeadSelfAttention(nn.Module):
         def split_heads(x: Tensor) -> Tensor:  # (B, S, D) -> (B, H, S, K)
             return x.unflatten(-1, (self.n_heads, self.head_dim)).transpose(1, 2)
 
-        q = split_heads(self.q_lin(hidden_states[:, :n_queries]))
-        k = split_heads(self.k_lin(hidden_states))
-        v = split_heads(self.v_lin(hidden_states))
-        dropout_p = self.dropout if self.training else 0.0  # functional calls know no eval()
+        # Queries may be fewer than keys: a query's output depends on all keys and values, but on no
+        # other query. [:None] takes all.
+        q = split_heads(self.q_lin(hidden_states[:, :n_queries]))  # (B, H, Q, K)
+        k = split_heads(self.k_lin(hidden_states))  # (B, H, S, K)
+        v = split_heads(self.v_lin(hidden_states))  # (B, H, S, K)
+        # Unlike nn.Dropout, a function does not know of train() and eval().
+        dropout_p = self.dropout if self.training else 0.0
         weights = None
-        if self.explicit or output_attentions:  # SDPA keeps its weights to itself
+        if output_attentions:  # torch's fused kernel never writes the weights to memory
             context, weights = explicit_attention(q, k, v, keep, dropout_p)
         else:
             context = F.scaled_dot_product_attention(q, k, v, attn_mask=keep, dropout_p=dropout_p)
-        return self.out_lin(context.transpose(1, 2).flatten(2)), weights
+        context = context.transpose(1, 2).flatten(2)  # (B, H, Q, K) -> (B, Q, H, K) -> (B, Q, D)
+        return self.out_lin(context), weights
 
 
 class FFN(nn.Module):
-    """The same two layers at every position."""
+    """Feed-forward network: two linear layers, GELU between them, on each token by itself."""
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__()
@@ -125,8 +140,11 @@ class FFN(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention, then feed-forward; each is added to its input and the sum is normalised.
-    The checkpoint's `sa_layer_norm` is the norm after self-attention."""
+    """Self-attention, then feed-forward; each is added to its input (residual connection), and the
+    sum goes through a LayerNorm; `sa_layer_norm` is the one after self-attention.
+
+    The norm stands after the sum ("post-norm"), as in the Transformer of 2017 and in BERT; GPT-2
+    and most later models have it before the sublayer."""
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__()
@@ -145,19 +163,21 @@ class TransformerBlock(nn.Module):
         """(B, S, D) -> (B, Q, D): with n_queries, only that many first tokens come out, though
         they look at all of them."""
         attended, weights = self.attention(hidden_states, keep, n_queries, output_attentions)
+        # (B, Q, D): of the residual input, too, only the tokens that are asked for go on.
         hidden_states = self.sa_layer_norm(attended + hidden_states[:, :n_queries])
         return self.output_layer_norm(self.ffn(hidden_states) + hidden_states), weights
 
 
 class DistilBertModel(PretrainedModel):
-    """Token ids to one vector per token."""
+    """The encoder: token ids (B, S) to one vector per token (B, S, D)."""
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__(config)
         self.check_inputs = True  # see minibert.inputs for when to switch it off
         self.embeddings = Embeddings(config)
         blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
-        self.transformer = nn.ModuleDict({"layer": blocks})  # named transformer.layer.0 ... there
+        # Nested so that the tensors are called transformer.layer.0..., as in the checkpoint.
+        self.transformer = nn.ModuleDict({"layer": blocks})
         self.init_weights(self)
 
     @property
@@ -189,18 +209,20 @@ class DistilBertModel(PretrainedModel):
         """last_hidden_state[:, 0] -> (B, D), without computing the last block's other tokens."""
         hidden_states, keep = self._embed(input_ids, attention_mask)
         *blocks, last = self.blocks
-        for block in blocks:
+        for block in blocks:  # with all tokens: [CLS] of the next block attends to each
             hidden_states, _ = block(hidden_states, keep)
-        return last(hidden_states, keep, n_queries=1)[0][:, 0]
+        return last(hidden_states, keep, n_queries=1)[0][:, 0]  # (B, 1, D) -> (B, D)
 
     def _embed(self, input_ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The first hidden states (B, S, D), and for all blocks the keys to keep (B, 1, 1, S)."""
+        """The first hidden states (B, S, D), and the keys to keep (B, 1, 1, S) for all blocks."""
         if self.check_inputs:
             config = self.config
             check_ids(input_ids, mask, config.vocab_size, config.max_position_embeddings)
         if mask is None:
             return self.embeddings(input_ids), None
-        keep = mask.bool()
-        # A text of padding alone attends everywhere: a softmax over nothing would be NaN.
+        keep = mask.bool()  # (B, S)
+        # A text of padding alone attends everywhere: a softmax over nothing would be NaN, and NaN
+        # in one row of a batch spreads to the loss of all.
         keep = keep | ~keep.any(dim=1, keepdim=True)
-        return self.embeddings(input_ids), keep[:, None, None, :]
+        # Only keys are masked. Padded queries compute something that nobody reads.
+        return self.embeddings(input_ids), keep[:, None, None, :]  # broadcasts over H and Q

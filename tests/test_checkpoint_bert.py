@@ -105,7 +105,7 @@ def test_a_bert_without_token_types_is_refused_by_name(tmp_path: Path) -> None:
     tensors = load_file(file)
     del tensors["embeddings.token_type_embeddings.weight"]
     save_file(tensors, file)
-    with pytest.raises(ValueError, match=r"no tensor for embeddings\.token_type_embeddings"):
+    with pytest.raises(ValueError, match=r"no tensor embeddings\.token_type_embeddings"):
         DistilBertModel.from_pretrained(tmp_path)
 
 
@@ -114,7 +114,7 @@ def test_a_bert_that_calls_itself_a_distilbert_is_refused(tmp_path: Path) -> Non
     DistilBertModel.from_pretrained(tmp_path / "bert").save_pretrained(tmp_path / "ours")
     theirs.float().save_pretrained(tmp_path / "weights")
     (tmp_path / "weights/config.json").write_text((tmp_path / "ours/config.json").read_text())
-    with pytest.raises(ValueError, match=r"model\.safetensors: no tensor for transformer\.layer"):
+    with pytest.raises(ValueError, match=r"model\.safetensors: no tensor transformer\.layer"):
         DistilBertModel.from_pretrained(tmp_path / "weights")
 
 

@@ -71,7 +71,7 @@ def test_a_damaged_file_is_refused_by_name(damage: str, folder: Path) -> None:
     with pytest.raises(ValueError) as caught:
         DistilBertModel.from_pretrained(folder)
     message = str(caught.value)
-    assert message.startswith(f"{file} is no whole safetensors file: ")
+    assert message.startswith(f"{file} is not a valid safetensors file: ")
     assert len(message.splitlines()) == 1 and len(message) < len(str(file)) + 400
 
 
@@ -91,7 +91,7 @@ def test_what_often_lies_in_the_place_of_weights_is_recognised(content, hint, fo
 def test_a_folder_in_the_place_of_the_file_is_refused_by_name(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors").mkdir()
-    with pytest.raises(ValueError, match=r"model\.safetensors is no whole"):
+    with pytest.raises(ValueError, match=r"model\.safetensors is not a valid"):
         DistilBertModel.from_pretrained(folder)
 
 

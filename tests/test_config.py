@@ -43,34 +43,32 @@ BERT = {
 }
 
 
-def read(folder: Path, fields: dict | str, **overrides) -> tuple[DistilBertConfig, int]:
+def read(folder: Path, fields: dict | str, **overrides) -> DistilBertConfig:
     file = folder / "config.json"
     file.write_text(fields if isinstance(fields, str) else json.dumps(fields), encoding="utf-8")
     return DistilBertConfig.from_json(file, **overrides)
 
 
 def test_the_defaults_are_the_official_checkpoint(tmp_path: Path) -> None:
-    assert read(tmp_path, OFFICIAL) == (DistilBertConfig(), 0)
+    assert read(tmp_path, OFFICIAL) == DistilBertConfig()
 
 
 def test_a_config_comes_back_from_its_own_json(tmp_path: Path) -> None:
     config = DistilBertConfig(dim=24, n_heads=3, activation="relu", id2label={0: "Ärger", 1: "喜"})
     text = config.to_json("DistilBertModel")
-    assert read(tmp_path, text) == (config, 0)
+    assert read(tmp_path, text) == config
     assert "Ärger" in text and "喜" in text
 
 
 def test_transformers_reads_the_same_from_our_json() -> None:
-    config = DistilBertConfig(dim=24, n_heads=3, attention="explicit", num_labels=4)
+    config = DistilBertConfig(dim=24, n_heads=3, num_labels=4)
     theirs = transformers.DistilBertConfig.from_dict(json.loads(config.to_json("DistilBertModel")))
     for name, value in vars(config).items():
-        if name != "attention":  # how we compute is no property of the checkpoint
-            assert getattr(theirs, name) == value, name
-    assert not hasattr(theirs, "attention")
+        assert getattr(theirs, name) == value, name
 
 
 @pytest.mark.parametrize("name", ["vocab_size", "n_layers", "n_heads", "dim", "hidden_dim"])
-@pytest.mark.parametrize("value", ["12", 0, -1, 2.0, True, None, 10**20])
+@pytest.mark.parametrize("value", ["12", 0, -1, 2.0, True, None])
 def test_a_size_that_is_no_positive_whole_number_is_refused_by_name(name, value) -> None:
     with pytest.raises(ValueError, match=f"{name} must be a whole number"):
         DistilBertConfig(**{name: value})
@@ -89,11 +87,9 @@ def test_a_rate_outside_0_to_1_is_refused_by_name(name, value) -> None:
         ({"dim": 10, "n_heads": 3}, "dim 10 cannot be split over n_heads 3"),
         ({"activation": "swish"}, "activation must be one of .*gelu.*, not 'swish'"),
         ({"activation": None}, "activation must be one of"),
-        ({"attention": "flash"}, "attention must be one of .*sdpa.*, not 'flash'"),
         ({"pad_token_id": 30522}, "pad_token_id"),
         ({"pad_token_id": -1}, "pad_token_id"),
         ({"num_labels": 0}, "num_labels must be a whole number"),
-        ({"num_labels": 10**12}, "num_labels must be a whole number"),
         ({"num_labels": "2"}, "num_labels"),
         ({"num_labels": 3, "id2label": {0: "a", 1: "b"}}, "num_labels is 3, but 2 are named"),
         ({"id2label": {1: "a", 2: "b"}}, r"from 0, not \[1, 2\]"),
@@ -137,14 +133,14 @@ def test_labels_without_names_get_transformers_names() -> None:
 
 def test_new_labels_replace_the_files_labels_all_together(tmp_path: Path) -> None:
     fields = json.loads(OFFICIAL) | {"id2label": {"0": "no", "1": "yes"}}
-    assert read(tmp_path, fields)[0].label2id == {"no": 0, "yes": 1}
-    config, _ = read(tmp_path, fields, num_labels=6)
+    assert read(tmp_path, fields).label2id == {"no": 0, "yes": 1}
+    config = read(tmp_path, fields, num_labels=6)
     assert config.label2id == {f"LABEL_{i}": i for i in range(6)}
 
 
 def test_a_files_id2label_wins_over_a_label2id_that_was_never_updated(tmp_path: Path) -> None:
     labels = {"id2label": {"0": "no", "1": "yes"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
-    assert read(tmp_path, json.loads(OFFICIAL) | labels)[0].label2id == {"no": 0, "yes": 1}
+    assert read(tmp_path, json.loads(OFFICIAL) | labels).label2id == {"no": 0, "yes": 1}
 
 
 # Files
@@ -180,15 +176,14 @@ def test_a_file_that_is_not_utf8_or_not_there_is_named(tmp_path: Path) -> None:
 
 def test_sinusoidal_positions_are_read_from_the_file_like_any_others(tmp_path: Path) -> None:
     text = OFFICIAL.replace('"sinusoidal_pos_embds": false', '"sinusoidal_pos_embds": true')
-    assert read(tmp_path, text) == (DistilBertConfig(), 0)
+    assert read(tmp_path, text) == DistilBertConfig()
 
 
 # BERT
 
 
 def test_a_berts_fields_come_under_our_names(tmp_path: Path) -> None:
-    config, n_token_types = read(tmp_path, BERT | {"type_vocab_size": 3})
-    assert n_token_types == 3
+    config = read(tmp_path, BERT)
     assert (config.dim, config.n_layers, config.n_heads, config.hidden_dim) == (8, 1, 2, 24)
     assert config.activation == "relu"
 
@@ -200,7 +195,6 @@ def test_a_berts_fields_come_under_our_names(tmp_path: Path) -> None:
         ("layer_norm_eps", 1e-5),
         ("is_decoder", True),
         ("add_cross_attention", True),
-        ("type_vocab_size", 0),
         ("hidden_act", "gelu_new"),
     ],
 )

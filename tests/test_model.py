@@ -17,10 +17,9 @@ from tests.parity import KINDS, batches, random_config, twins, wake_up
 from tests.tiny import IDS, MASK, TINY, tiny
 
 
-def encoder(attention: str = "sdpa", dtype: torch.dtype = torch.float64, **fields) -> nn.Module:
+def encoder(dtype: torch.dtype = torch.float64, **fields) -> nn.Module:
     torch.manual_seed(0)
-    config = tiny(attention=attention, **fields)
-    return wake_up(DistilBertModel(config)).to(dtype).eval()
+    return wake_up(DistilBertModel(tiny(**fields))).to(dtype).eval()
 
 
 # Outputs
@@ -40,9 +39,8 @@ def test_hidden_states_and_attentions_come_only_when_asked_for() -> None:
     assert out.last_hidden_state.shape == (2, 5, TINY.dim)
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "explicit"])
-def test_attentions_sum_to_one_over_the_tokens_that_are_kept(attention: str) -> None:
-    attentions = encoder(attention)(IDS, MASK, output_attentions=True).attentions
+def test_attentions_sum_to_one_over_the_tokens_that_are_kept() -> None:
+    attentions = encoder()(IDS, MASK, output_attentions=True).attentions
     assert len(attentions) == TINY.n_layers
     for weights in attentions:
         assert weights.shape == (2, TINY.n_heads, 5, 5)
@@ -54,14 +52,14 @@ def test_attentions_sum_to_one_over_the_tokens_that_are_kept(attention: str) -> 
 def test_explicit_attention_and_sdpa_are_equal(mask: str) -> None:
     batch = batches(TINY, 0)[mask]
     explicit, sdpa = (
-        encoder(attention)(batch.input_ids, batch.attention_mask, output_hidden_states=True)
-        for attention in ("explicit", "sdpa")
+        encoder()(batch.input_ids, batch.attention_mask, True, output_attentions)
+        for output_attentions in (True, False)
     )
     for actual, expected in zip(sdpa.hidden_states, explicit.hidden_states):
         assert_close(actual, expected, rtol=0, atol=1e-12)
 
 
-def test_sdpa_runs_by_default_and_explicit_attention_where_it_was_chosen(monkeypatch) -> None:
+def test_sdpa_runs_unless_the_weights_are_asked_for(monkeypatch) -> None:
     calls = []
     true_sdpa = torch.nn.functional.scaled_dot_product_attention
 
@@ -72,7 +70,7 @@ def test_sdpa_runs_by_default_and_explicit_attention_where_it_was_chosen(monkeyp
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
     encoder()(IDS, MASK)
     assert len(calls) == TINY.n_layers
-    encoder("explicit")(IDS, MASK)
+    encoder()(IDS, MASK, output_attentions=True)
     assert len(calls) == TINY.n_layers
 
 
@@ -124,19 +122,24 @@ def test_a_mask_may_be_of_any_type(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("attention", ["sdpa", "explicit"])
-def test_a_text_of_padding_alone_is_finite_and_its_neighbour_unchanged(attention, dtype) -> None:
-    model = encoder(attention, dtype)
+@pytest.mark.parametrize("explicit", [False, True])
+def test_a_text_of_padding_alone_is_finite_and_its_neighbour_unchanged(explicit, dtype) -> None:
+    model = encoder(dtype)
     mask = MASK.clone()
     mask[1] = 0
-    out = model(IDS, mask).last_hidden_state
+    out, expected = (
+        model(IDS, m, output_attentions=explicit).last_hidden_state for m in (mask, MASK)
+    )
     assert out.isfinite().all()
-    assert torch.equal(out[0], model(IDS, MASK).last_hidden_state[0])
+    assert torch.equal(out[0], expected[0])
 
 
 def test_both_attentions_agree_on_a_text_of_padding_alone() -> None:
     mask = torch.zeros_like(MASK)
-    actual, expected = (encoder(a)(IDS, mask).last_hidden_state for a in ("sdpa", "explicit"))
+    actual, expected = (
+        encoder()(IDS, mask, output_attentions=explicit).last_hidden_state
+        for explicit in (False, True)
+    )
     assert_close(actual, expected, rtol=0, atol=1e-12)
 
 
@@ -161,13 +164,13 @@ def test_eval_passes_are_bit_equal_whatever_the_dropout() -> None:
         ("seq_classif_dropout", "dropout"),
     ],
 )
-@pytest.mark.parametrize("attention", ["sdpa", "explicit"])
-def test_dropout_is_on_in_training_at_each_of_its_places(rate, place, attention) -> None:
+@pytest.mark.parametrize("explicit", [False, True])
+def test_dropout_is_on_in_training_at_each_of_its_places(rate, place, explicit) -> None:
     rates = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0, rate: 0.5}
-    config = tiny(**rates, attention=attention)
-    model = wake_up(DistilBertForSequenceClassification(config)).eval()
+    model = wake_up(DistilBertForSequenceClassification(tiny(**rates))).eval()
     model.get_submodule(place).train()
-    assert not torch.equal(model(IDS).logits, model(IDS).logits)
+    first, second = (model(IDS, output_attentions=explicit).logits for _ in range(2))
+    assert not torch.equal(first, second)
 
 
 def test_without_dropout_training_and_eval_give_the_same() -> None:

@@ -29,7 +29,7 @@ def run(options: EvaluateOptions) -> None:
     with Run("evaluate", options) as run:
         processes = current_processes()
         tokenizer, model, precision = load_classifier(options)
-        names = [model.config.id2label[i] for i in range(model.config.num_labels)]
+        names = model.config.label_names
         data = load_data(options, names)
         if options.split not in data.splits:
             raise ValueError(f"--split {options.split}: the data has only {', '.join(data.splits)}")

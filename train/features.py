@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minibert import DistilBertModel
-from minibert.checkpoint import write_whole
+from minibert.atomic import write_whole
 from train.batches import Encoded
 from train.device import Precision, Processes
 from train.forward import extract_features, extract_layers

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert import DistilBertForSequenceClassification, DistilBertModel
-from minibert.checkpoint import PretrainedModel
+from minibert.pretrained import PretrainedModel
 from tokenizer import WordPieceTokenizer
 from train.batches import TOKEN_BUDGET, Encoded, sorted_batches
 from train.device import ALONE, Precision, Processes, choose_precision

@@ -19,7 +19,7 @@ def run(options: PredictOptions) -> None:
     """Print a line per text, in their order."""
     tokenizer, model, precision = load_classifier(options)
     limit = min(options.max_length, model.config.max_position_embeddings)
-    names = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    names = model.config.label_names
     start = time.perf_counter()
     n_texts = 0
     # No bar where the answers themselves run over the terminal.

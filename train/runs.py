@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Self
 
 import pandas as pd
 
-from minibert.checkpoint import write_whole
+from minibert.atomic import write_whole
 from train.options import RunOptions, command_line
 
 PARTS = (  # all that --overwrite may remove

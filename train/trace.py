@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
-from minibert.checkpoint import PretrainedModel, tensor_names
+from minibert.pretrained import PretrainedModel, tensor_names
 from tokenizer import WordPieceTokenizer
 from train.device import choose_precision
 from train.options import TraceOptions
@@ -37,7 +37,7 @@ def run(options: TraceOptions) -> None:
     if isinstance(model, DistilBertForMaskedLM):
         show_fillers(tokenizer, ids, out.logits[0])
     elif isinstance(model, DistilBertForSequenceClassification):
-        labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+        labels = model.config.label_names
         show("Labels", bars(labels, out.logits[0].softmax(dim=-1)))
     else:
         print(f"\n{options.model} has neither a masked-word head nor a classifier: no answer here.")

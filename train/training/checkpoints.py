@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from minibert.checkpoint import PretrainedModel
+from minibert.pretrained import PretrainedModel
 from tokenizer import WordPieceTokenizer
 from train.runs import write_json
 from train.training.optim import Update
