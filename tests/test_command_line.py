@@ -8,7 +8,8 @@ import pytest
 
 from tests import ROOT
 from train.__main__ import main
-from train.options import DEMO, FinetuneOptions, parse
+from train.command_line import parse
+from train.options import PACKAGED, FinetuneOptions
 
 USAGE = {
     "batch size 0": (["finetune", "--batch-size", "0"], "--batch-size: 0 is below 1"),
@@ -85,7 +86,7 @@ def test_the_defaults_are_the_tutorials():
 
 def test_demo_sets_its_own_defaults_and_explicit_flags_win():
     _, options = parse(["finetune", "--demo", "--lr", "1e-4", "--dataset", "./mine"])
-    assert (options.model, options.epochs) == ("demo", DEMO["epochs"])
+    assert (options.model, options.epochs) == ("demo", PACKAGED["epochs"])
     assert (options.lr, options.dataset) == (1e-4, "./mine")
     assert parse(["probe", "--demo"])[1].model == "demo"
 

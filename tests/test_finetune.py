@@ -261,10 +261,22 @@ def test_overwriting_removes_every_part_of_the_earlier_run(finetune, monkeypatch
     with monkeypatch.context() as patch:
         interrupt_at(patch, 2)
         assert finetune("--overwrite").status == 130
-    assert {path.name for path in folder.iterdir()} == {"config.json", "log.jsonl", "checkpoints"}
     assert [path.name for path in list_checkpoints(folder)] == ["step-3"]
     log = (folder / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log] == [1, 2, 3]
+    assert (folder / "final" / "model.safetensors").exists(), "the new one is not yet whole"
+    assert finetune("--resume").status == 0
+    assert {path.name for path in folder.iterdir()} == {
+        *("config.json", "log.jsonl", "metrics.json", "predictions.csv", "final", "checkpoints")
+    }
+
+
+def test_a_run_that_fails_leaves_the_one_it_was_to_overwrite_as_it_was(finetune):
+    folder = finetune("--save-steps", "5").folder
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    failed = finetune("--overwrite", "--lr", "1e30")
+    assert failed.status == 2 and "as it was" in failed.err
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
 
 
 def test_an_output_that_is_a_file_or_not_writable_is_refused_before_training(finetune, tmp_path):

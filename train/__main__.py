@@ -1,15 +1,15 @@
 """python -m train COMMAND: parse the command line, run the command, turn errors into messages."""
 
 import contextlib
+import errno
 import importlib
 import io
 import os
 import sys
 
-import torch
-
-from train.device import current_processes, start_processes, stop_processes
-from train.options import parse
+from train.command_line import parse
+from train.options import PROGRAM, Options
+from train.terminal import control_characters_shown
 
 # Errors that a user's input can cause: shown as a line, not as a traceback (python -X dev has the
 # traceback). Any other exception is a fault of this program and keeps its traceback.
@@ -19,39 +19,73 @@ MISTAKES = (ValueError, OSError, ArithmeticError)
 def main(arguments: list[str]) -> int:
     """Run one command; its exit status: 0 done, 2 the user's mistake, 130 Ctrl-C."""
     command, options = parse(arguments)
+    with control_characters_shown():
+        if os.environ.get("RANK", "0") == "0":  # only rank 0 prints
+            stream = sys.stderr if command == "predict" else sys.stdout  # predict prints answers
+            print(loading(options), file=stream, flush=True)
+        try:
+            return run_command(command, options)
+        except KeyboardInterrupt:
+            hint = "; continue with --resume" if command == "finetune" else ""
+            print(f"\ninterrupted{hint}", file=sys.stderr)
+            return 130
+        except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+            # Python flushes stdout at exit, which would raise the same error once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except MISTAKES as error:
+            if sys.flags.dev_mode:
+                raise
+            print(f"{PROGRAM} {command}: {message(error)}", file=sys.stderr)
+            return 2
+
+
+def run_command(command: str, options: Options) -> int:
+    """Run a command whose options are checked: 0, or 2 where the memory does not suffice."""
+    import torch  # not at the top: it takes seconds, in which `loading` can be read
+
+    from train.device import current_processes, start_processes, stop_processes
+
     try:
         start_processes()
         with contextlib.ExitStack() as stack:
-            if not current_processes().is_main:  # only rank 0 prints
+            if not current_processes().is_main:
                 silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
                 stack.enter_context(contextlib.redirect_stdout(silence))
             importlib.import_module(f"train.{command}").run(options)
-    except KeyboardInterrupt:
-        hint = "; continue with --resume" if command == "finetune" else ""
-        print(f"\ninterrupted{hint}", file=sys.stderr)
-        return 130
     except torch.OutOfMemoryError as error:
         batch = getattr(options, "batch_size", None)
         hint = f"--batch-size {batch} is too large; halve it and double --grad-accum"
         print(f"out of memory: {hint if batch else str(error).splitlines()[0]}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
-        # Python flushes stdout at exit, which would raise the same error once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except MISTAKES as error:
-        if sys.flags.dev_mode:
-            raise
-        print(f"python -m train {command}: {error}", file=sys.stderr)
         return 2
     finally:
         stop_processes()
     return 0
 
 
-if __name__ == "__main__":
+def loading(options: Options) -> str:
+    """'loading model demo, data train.csv ...': what a command waits for first."""
+    values = options.as_dict()
+    files = [values.get(f"{name}_file") for name in ("train", "eval", "test")]
+    data = ", ".join(file for file in files if file) or values.get("dataset")
+    return f"loading model {values.get('model')}" + (f", data {data}" if data else "") + " ..."
+
+
+def message(error: BaseException) -> str:
+    """The error in a line; a carriage return in a file's name does not hide its beginning."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "No space left on device" + (f": {error.filename}" if error.filename else "")
+    return str(error).replace("\r", "\\r")
+
+
+def console() -> int:
+    """The entry of the console script `minibert`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # UTF-8 in any locale; a line is seen when it is printed, also in a pipe or a log.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    sys.exit(main(sys.argv[1:]))
+    return main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(console())

@@ -1,6 +1,5 @@
 """python -m train finetune: encoder and head, trained together on labelled texts."""
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -81,7 +80,7 @@ def load(options: FinetuneOptions) -> Loaded:
         split: encode(rows, tokenizer, model.config, options.max_length, precision.device)
         for split, rows in data.splits.items()
     }
-    settings = {k: v for k, v in dataclasses.asdict(options).items() if k not in FREE_TO_CHANGE} | {
+    settings = {k: v for k, v in options.as_dict().items() if k not in FREE_TO_CHANGE} | {
         "labels": data.labels,
         "precision": precision.name,  # what "auto" stands for on this machine
         "processes": current_processes().world,
@@ -185,8 +184,7 @@ def save(run: Run, loaded: Loaded, job: Job, step: int) -> None:
 def finish(run: Run, loaded: Loaded, job: Job, logits: dict[str, np.ndarray]) -> None:
     """The saved model, the final figures, the predictions."""
     check_finite(job.model)
-    loaded.model.save_pretrained(run.folder / "final")
-    loaded.tokenizer.save_pretrained(run.folder / "final")
+    run.write_model(loaded.model, loaded.tokenizer)
     last_epoch = (job.update.total_steps - 1) // job.steps.per_epoch
     metrics = {
         "global_step": job.update.total_steps,

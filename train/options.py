@@ -5,28 +5,96 @@ commands share stand in base classes; a command inherits what it uses and nothin
 flag which would do nothing is refused as unknown.
 """
 
-import argparse
 import dataclasses
+import difflib
+import math
+import numbers
+import os
+import shlex
 import sys
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, Self
+
+# What suits the packaged weights, a small encoder: more epochs and a higher learning rate than the
+# tutorial's for DistilBERT. What --demo stands for besides.
+PACKAGED = {"epochs": 4, "lr": 2e-4}
+DEMO = {"model": "demo", "dataset": "demo", "batch_size": 16}
 
 
 def flag(default: Any, help: str, at_least: float | None = None, **metadata: Any) -> Any:
-    """A field of an options class. `at_least` is the smallest value allowed; `choices`, `nargs` and
-    `positional` mean what they do in argparse."""
+    """A field of an options class. `at_least` is the smallest value allowed, `at_most` the largest;
+    `choices`, `nargs` and `positional` mean what they do in argparse."""
     metadata |= {"help": help, "at_least": at_least}
     return dataclasses.field(default=default, metadata=metadata)
 
 
-@dataclass(frozen=True)
-class DataOptions:
+class Options:
+    """What all options classes share: defaults and checks, on the command line and in Python alike.
+
+    given: the options that the caller named. They win over every default, also over those of --demo
+    and of the packaged weights, and also where the value is the usual default."""
+
+    group = ""  # the heading in --help of the fields that a class defines
+    example = ""  # a command line, at the end of --help
+    given: dict[str, Any]
+
+    def __init__(self, **given: Any):
+        """Raises ValueError naming the option, its value and what it should be."""
+        fields = {field.name: field for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        for name in given:
+            if name not in fields:
+                raise ValueError(f"unknown option {name}{did_you_mean(name, fields)}")
+        given = {name: check(fields[name], value) for name, value in given.items()}
+        values = {name: field.default for name, field in fields.items()} | given
+        if values.get("demo"):
+            values |= DEMO | given
+        if values.get("model") == "demo":
+            values |= PACKAGED | given
+        for name in fields:
+            object.__setattr__(self, name, values[name])  # frozen: `self.name = ` would raise
+        object.__setattr__(self, "given", given)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every option by name, as JSON can hold it; data passed as objects by their type alone."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        plain = (str, int, float, tuple, type(None))
+        return {
+            name: value if isinstance(value, plain) else f"a {type(value).__name__}"
+            for name, value in values.items()
+        }
+
+    def command_line(self, command: str) -> str:
+        """The command that gives these options, to be pasted into a shell."""
+        words = [*PROGRAM.split(), command]
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = self.as_dict()[field.name]
+            if field.name not in self.given or value is False or value is None:
+                continue
+            if not field.metadata.get("positional"):
+                words.append("--" + field.name.replace("_", "-"))
+            if value is not True:
+                words += value if isinstance(value, tuple) else [str(value)]
+        return shlex.join(words)
+
+    def replace(self, **changes: Any) -> Self:
+        """The same options but for the changes."""
+        return type(self)(**self.given | changes)
+
+
+@dataclass(frozen=True, init=False)
+class DataOptions(Options):
     """Where texts and labels come from. A split without a file of its own is left out."""
 
+    group = "data"
+
     demo: bool = flag(False, "packaged weights and built-in sentences: needs no network")
-    dataset: str = flag("dair-ai/emotion", "Hub data set, ./folder with train/val/test files, demo")
+    dataset: Any = flag(  # noqa: RUF009 (a field); in Python also the data themselves
+        "dair-ai/emotion", "Hub data set, ./folder with train/val/test files, or demo"
+    )
     train_file: str | None = flag(None, "csv, tsv, json(l), parquet, or txt with text;label lines")
     eval_file: str | None = flag(None, "the same for the validation split")
     test_file: str | None = flag(None, "the same for the test split")
@@ -35,15 +103,17 @@ class DataOptions:
     separator: str = flag(",", "column separator of csv files")
 
 
-@dataclass(frozen=True)
-class ModelOptions:
+@dataclass(frozen=True, init=False)
+class ModelOptions(Options):
     """Which checkpoint, and how much of a text it is given. Its tokenizer needs no more."""
+
+    group = "model"
 
     model: str = flag("distilbert-base-uncased", "folder, Hub name, or demo (packaged weights)")
     max_length: int = flag(512, "tokens per text; longer ones are cut", at_least=3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class ComputeOptions(ModelOptions):
     """And what its forward passes run on."""
 
@@ -53,17 +123,22 @@ class ComputeOptions(ModelOptions):
     device: str = flag("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
 
 
-@dataclass(frozen=True)
-class RunOptions:
+@dataclass(frozen=True, init=False)
+class RunOptions(Options):
     """The folder that a run leaves behind."""
+
+    group = "run"
 
     output_dir: str | None = flag(None, "run folder (default: runs/COMMAND-DATE-TIME)")
     overwrite: bool = flag(False, "replace what is in the output folder")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class FinetuneOptions(RunOptions, ComputeOptions, DataOptions):
     """Train encoder and head together; evaluate every epoch; save the model."""
+
+    group = "training"
+    example = "finetune --train-file train.csv --eval-file val.csv --output-dir runs/mine"
 
     epochs: int = flag(2, "passes over the training split", at_least=1)
     batch_size: int = flag(8, "texts per forward pass, on each process", at_least=1)
@@ -76,9 +151,12 @@ class FinetuneOptions(RunOptions, ComputeOptions, DataOptions):
     resume: bool = flag(False, "go on from the newest whole checkpoint in the output folder")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class ProbeOptions(RunOptions, ComputeOptions, DataOptions):
     """Freeze the encoder, take its hidden states as features, fit a logistic regression."""
+
+    group = "probe"
+    example = "probe --demo --layers all"
 
     pooling: str = flag("cls", "one vector per text: first token, or mean", choices=("cls", "mean"))
     layers: str = flag("last", "probe the last layer, or each of them", choices=("last", "all"))
@@ -87,37 +165,48 @@ class ProbeOptions(RunOptions, ComputeOptions, DataOptions):
     features: str | None = flag(None, "features.safetensors to take the features from; made if new")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class ExploreOptions(RunOptions, ModelOptions, DataOptions):
     """Look at the data: classes, lengths, repeats, conflicts, leaks between splits."""
 
+    example = "explore --dataset ./folder"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, init=False)
 class EvaluateOptions(RunOptions, ComputeOptions, DataOptions):
     """Measure a trained model on one split, and sort the texts by loss."""
+
+    group = "evaluation"
+    example = "evaluate --model runs/mine --test-file test.csv"
 
     split: str = flag("test", "which split", choices=("train", "validation", "test"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class PredictOptions(ComputeOptions):
     """Classify texts: those given, or one per line of standard input."""
+
+    group = "prediction"
+    example = 'predict --model runs/mine "what a day"'
 
     texts: tuple[str, ...] = flag((), "texts to classify", positional=True, nargs="*")
     all: bool = flag(False, "the probability of every label, not only of the likeliest")
     json: bool = flag(False, "one JSON object per text")
 
 
-@dataclass(frozen=True)
-class TraceOptions:
+@dataclass(frozen=True, init=False)
+class TraceOptions(Options):
     """Follow one text through tokenizer and model, stage by stage."""
+
+    group = "trace"
+    example = 'trace --model demo "a [MASK] text"'
 
     text: str = flag("", "the text; may hold [MASK]", positional=True)
     model: str = flag("distilbert-base-uncased", "folder, Hub name, or demo (packaged weights)")
     device: str = flag("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
 
 
-COMMANDS: dict[str, type] = {
+COMMANDS: dict[str, type[Options]] = {
     "explore": ExploreOptions,
     "trace": TraceOptions,
     "probe": ProbeOptions,
@@ -126,87 +215,63 @@ COMMANDS: dict[str, type] = {
     "predict": PredictOptions,
 }
 
-# What --demo stands for. Explicit flags win. Few sentences and a small encoder want more epochs and
-# a higher rate than the tutorial's 16,000 tweets.
-DEMO = {
-    "model": "demo",
-    "dataset": "demo",
-    "epochs": 4,
-    "batch_size": 16,
-    "lr": 2e-4,
+# As it was called, so that what messages propose can be typed.
+PROGRAM = "minibert" if Path(sys.argv[0]).stem == "minibert" else "python -m train"
+
+
+def check(field: dataclasses.Field, value: Any) -> Any:
+    """The value as the field's type. Raises ValueError naming option, value and remedy."""
+    flag, meta = "--" + field.name.replace("_", "-"), field.metadata
+    kind = field.type
+    if isinstance(kind, types.UnionType):  # `str | None`
+        kind = str
+        if value is None:
+            return None
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        value = int(value)  # also numpy's
+    elif kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        value = float(value)
+        if not math.isfinite(value):
+            raise ValueError(f"{flag}: {value} is not a finite number")
+    elif kind is str and isinstance(value, str | os.PathLike):
+        value = os.fspath(value)
+    elif typing.get_origin(kind) is tuple and not isinstance(value, str | bytes):
+        value = tuple(value)
+        if not all(isinstance(text, str) for text in value):
+            raise ValueError(f"{flag}: every one must be a string")
+    elif kind is not Any:
+        name = getattr(kind, "__name__", str(kind))
+        raise ValueError(f"{flag}: {value!r} is not a {'list' if name == 'tuple' else name}")
+    if meta.get("at_least") is not None and value < meta["at_least"]:
+        raise ValueError(f"{flag}: {value} is below {meta['at_least']}")
+    if meta.get("at_most") is not None and value > meta["at_most"]:
+        raise ValueError(f"{flag}: {value} is above {meta['at_most']}")
+    if meta.get("choices") and value not in meta["choices"]:
+        choices = ", ".join(map(repr, meta["choices"]))
+        raise ValueError(f"{flag}: invalid choice: {value!r} (choose from {choices})")
+    return value
+
+
+# What other programs call our options.
+ALSO_CALLED = {
+    "learning-rate": "lr",
+    "num-train-epochs": "epochs",
+    "per-device-train-batch-size": "batch-size",
+    "gradient-accumulation-steps": "grad-accum",
+    "validation-file": "eval-file",
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose error is one line instead of a page of usage."""
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """'; did you mean --epochs?', or '' where nothing is near.
 
-    def error(self, message: str) -> NoReturn:
-        """Print one line and exit with status 2."""
-        self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
-
-
-def parse(arguments: list[str]) -> tuple[str, Any]:
-    """Command and options of a command line; leaves with status 2 and one line on a mistake."""
-    parser = Parser("python -m train", description="Text classification with DistilBERT.")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
-    subparsers = {}
-    for name, options_class in COMMANDS.items():
-        summary = options_class.__doc__
-        subparsers[name] = commands.add_parser(
-            name, description=summary, help=summary, allow_abbrev=False
-        )
-        for field in dataclasses.fields(options_class):
-            add_field(subparsers[name], field)
-    given = vars(parser.parse_args(arguments))
-    if given.get("demo"):
-        # Parsed again with the demo's defaults: only argparse knows which flags were given, and
-        # those win, also where the value given is the usual default.
-        names = {field.name for field in dataclasses.fields(COMMANDS[given["command"]])}
-        demo = {name: value for name, value in DEMO.items() if name in names}
-        subparsers[given["command"]].set_defaults(**demo)
-        given = vars(parser.parse_args(arguments))
-    command = given.pop("command")
-    options_class = COMMANDS[command]
-    return command, options_class(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    )
-
-
-def add_field(parser: argparse.ArgumentParser, field: dataclasses.Field) -> None:
-    """One dataclass field becomes one command-line argument."""
-    metadata = dict(field.metadata)
-    at_least = metadata.pop("at_least")
-    name = field.name if metadata.pop("positional", False) else "--" + field.name.replace("_", "-")
-    if field.type is bool:
-        parser.add_argument(name, action="store_true", **metadata)
-        return
-    kind = field.type
-    if isinstance(kind, types.UnionType):  # `str | None`: given, it is a str
-        kind = typing.get_args(kind)[0]
-    if kind in (int, float):
-        metadata["type"] = number(kind, at_least)
-    if name.startswith("--"):
-        metadata["default"] = field.default
-        if field.default is not None:
-            metadata["help"] += f" (default: {field.default})"
-    parser.add_argument(name, **metadata)
-
-
-def number(kind: type, at_least: float | None) -> Any:
-    """A converter for argparse that refuses what is not finite or too small."""
-
-    def convert(text: str) -> int | float:
-        value = kind(text)  # argparse reports a ValueError as "invalid value"
-        if not abs(value) < float("inf"):  # nan is not below anything, so it is refused as well
-            raise argparse.ArgumentTypeError(f"{text} is not a finite number")
-        if at_least is not None and value < at_least:
-            raise argparse.ArgumentTypeError(f"{text} is below {at_least}")
-        return value
-
-    convert.__name__ = kind.__name__  # the word argparse uses in "invalid int value"
-    return convert
-
-
-def command_line() -> str:
-    """The command as it was typed, for config.json."""
-    return "python -m train " + " ".join(sys.argv[1:])
+    >>> did_you_mean("--lerning-rate", ["--lr", "--epochs"])
+    '; did you mean --lr?'
+    """
+    names = {name.lstrip("-").replace("_", "-"): name for name in known}
+    names |= {other: names[ours] for other, ours in ALSO_CALLED.items() if ours in names}
+    plain = word.lstrip("-").replace("_", "-")
+    near = difflib.get_close_matches(plain, names, n=1, cutoff=0.65)
+    return f"; did you mean {names[near[0]]}?" if near else ""

@@ -9,7 +9,7 @@ LINE_SECONDS = 20.0  # between two lines where there is no terminal
 
 
 class Lines:
-    """Standard error as tqdm's `file` where it is a log: a line per state instead of a redrawn bar.
+    """tqdm's `file` where standard error is a log: a line per state instead of a redrawn bar.
 
     tqdm begins each state with a carriage return and ends a bar by overwriting it with blanks; in a
     log file both would stay as rubbish."""

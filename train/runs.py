@@ -7,14 +7,14 @@ last line may be cut short, and is then left out when it is read.
 """
 
 import csv
-import dataclasses
 import json
 import os
 import platform
-import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -23,79 +23,175 @@ from typing import Any, NamedTuple, Self
 import pandas as pd
 
 from minibert.atomic import write_whole
-from train.options import RunOptions, command_line
+from minibert.pretrained import PretrainedModel
+from tokenizer import WordPieceTokenizer
+from train.device import current_processes
+from train.folders import check_plain, free_name, inode, lock, make_folder, remove
+from train.options import RunOptions
 
-PARTS = (  # all that --overwrite may remove
-    "config.json",
-    "log.jsonl",
-    "metrics.json",
-    "predictions.csv",
-    "explore.json",
-    "lengths.csv",
-    "map.csv",
-    "report.html",
-    "final",
-    "checkpoints",
-    "plots",
-)
+# What each command writes, and so all that --overwrite may replace or remove.
+PARTS = {
+    "explore": ("config.json", "explore.json", "lengths.csv", "plots", "report.html"),
+    "probe": (
+        *("config.json", "metrics.json", "predictions.csv", "map.csv", "suspects.csv"),
+        *("plots", "report.html"),
+    ),
+    "finetune": (
+        *("config.json", "log.jsonl", "metrics.json", "predictions.csv", "final"),
+        *("checkpoints", "plots", "report.html"),
+    ),
+    "evaluate": ("config.json", "metrics.json", "predictions.csv", "plots", "report.html"),
+}
+# What a run changes before it ends; the rest of an earlier run stays in its place until then.
+GROWING = ("config.json", "log.jsonl", "checkpoints")
+PREVIOUS = ".previous"  # where an earlier run's GROWING parts wait until the new run is whole
+INPUTS = ("model", "dataset", "train_file", "eval_file", "test_file", "features")
+
+
+@dataclass
+class Result:
+    """What a command has made; None or empty where it makes no such thing."""
+
+    folder: Path | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    predictions: pd.DataFrame | None = None
+    model: PretrainedModel | None = None
+    tokenizer: WordPieceTokenizer | None = None
+    history: pd.DataFrame | None = None  # a row per evaluation: step, epoch, eval_loss, ...
 
 
 class Run:
     """One run folder, as a context: `with Run("probe", options) as run`.
 
     Making the object only checks that the folder may be written to; `open` creates it, once all
-    inputs have proven good. Where the context ends without an error, pictures and report are drawn.
+    inputs have proven good. Where the context ends without an error, pictures and report are drawn
+    and the rest of an overwritten run is removed. A lock keeps other runs out until then.
     """
 
     def __init__(self, command: str, options: RunOptions, resume: bool = False):
-        """Raises FileExistsError, NotADirectoryError or PermissionError naming the folder."""
-        name = time.strftime(f"runs/{command}-%Y%m%d-%H%M%S")
-        self.folder = Path(options.output_dir or name)
+        """Raises FileExistsError, NotADirectoryError, PermissionError or ValueError naming the
+        folder and what is wrong with it."""
         self.command, self.options, self.resume = command, options, resume
+        self.folder = Path(options.output_dir or free_name(command))
         self.start = time.perf_counter()
         self.is_open = False
+        self.lock: int | None = None  # a file descriptor
+        self.result = Result(self.folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(f"--output-dir {self.folder} is a file, not a folder")
-        is_used = self.folder.is_dir() and any(self.folder.iterdir())
-        if is_used and not (resume or options.overwrite):
-            raise FileExistsError(
-                f"--output-dir {self.folder} is not empty; name another folder, or add "
-                "--overwrite" + (" or --resume" if hasattr(options, "resume") else "")
-            )
         # The folder may be several levels below the deepest one that exists: that one must be ours.
         parent = next(p for p in [self.folder, *self.folder.absolute().parents] if p.exists())
         if not os.access(parent, os.W_OK):
             raise PermissionError(f"--output-dir {self.folder}: cannot write to {parent}")
+        self.check_inputs()
+        if self.folder.is_dir() and current_processes().is_main:
+            self.take()
+
+    def check_inputs(self) -> None:
+        """Raises ValueError where the folder holds what the run reads: it would be overwritten."""
+        for name in INPUTS:
+            value = getattr(self.options, name, None)
+            if self.resume or not isinstance(value, str) or not os.path.lexists(value):
+                continue
+            place, folder = Path(value).resolve(), self.folder.resolve()
+            if folder in (place, *place.parents):
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(
+                    f"--output-dir {self.folder} holds the run's own input, {flag} {value}; name "
+                    "another folder"
+                )
+
+    def take(self) -> None:
+        """Lock the folder, and check what is in it. Raises FileExistsError."""
+        if self.lock is None:
+            self.lock = lock(self.folder)
+        if any(self.folder.iterdir()) and not (self.resume or self.options.overwrite):
+            self.release()
+            raise FileExistsError(
+                f"--output-dir {self.folder} is not empty; name another folder, or add "
+                "--overwrite" + (" or --resume" if hasattr(self.options, "resume") else "")
+            )
+        for part in (PREVIOUS, *PARTS[self.command]):
+            check_plain(self.folder / part)
+
+    def release(self) -> None:
+        """Let other runs have the folder. The system does the same when a process ends."""
+        if self.lock is not None:
+            os.close(self.lock)
+        self.lock = None
 
     def __enter__(self) -> Self:
         return self
 
     def open(self, **facts: Any) -> None:
-        """Create the folder, or empty it of an earlier run's parts, and write config.json."""
+        """Create the folder, set an earlier run's log and checkpoints aside, write config.json."""
+        if self.options.output_dir is None:
+            self.folder = self.result.folder = make_folder(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.take()  # again, for the folder may be new, and another run may have come first
         if not self.resume:
-            for part in PARTS:
-                path = self.folder / part
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            self.set_aside()
         config = {
             "command": self.command,
-            "options": dataclasses.asdict(self.options),
-            "command_line": command_line(),
+            "options": self.options.as_dict(),
+            "command_line": self.options.command_line(self.command),
             **facts,
             "environment": environment(),
         }
         write_json(self.folder / "config.json", config)
         self.is_open = True
 
+    def set_aside(self) -> None:
+        """Move an earlier run's growing parts to PREVIOUS; note which others are there."""
+        previous = self.folder / PREVIOUS
+        there = [part for part in PARTS[self.command] if (self.folder / part).exists()]
+        if not there:
+            return
+        previous.mkdir(exist_ok=True)
+        for part in set(there) & set(GROWING):
+            if (previous / part).exists():  # of a run that was to be overwritten and not yet is
+                remove(self.folder / part)
+            else:
+                os.rename(self.folder / part, previous / part)
+        inodes = {part: inode(self.folder / part) for part in there if part not in GROWING}
+        write_json(previous / "parts.json", inodes)
+
     def __exit__(
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Of several processes only rank 0 opens the folder, so only rank 0 draws the report.
-        if error is None and self.is_open:
-            from train.report import write_report  # not at the top: the report reads this module
+        try:
+            # Of several processes only rank 0 opens the folder, so only rank 0 draws the report.
+            if self.is_open and error is None:
+                self.close()
+            elif self.is_open and isinstance(error, Exception):
+                self.put_back()
+        finally:
+            self.release()
 
-            write_report(self.folder)
-            print(f"run folder: {self.folder} ({self.seconds:.0f} s)")
+    def close(self) -> None:
+        """Remove what is left of an overwritten run; draw the report."""
+        from train.report import write_report  # not at the top: the report reads this module
+
+        for part, number in read_json(self.folder / PREVIOUS / "parts.json").items():
+            # A file or folder that this run has written is a new one, with another inode.
+            if part in PARTS[self.command] and inode(self.folder / part) == number:
+                remove(self.folder / part)
+        remove(self.folder / PREVIOUS)
+        write_report(self.folder)
+        print(f"run folder: {self.folder} ({self.seconds:.0f} s)")
+
+    def put_back(self) -> None:
+        """After an error: an overwritten run gets its log, configuration and checkpoints back,
+        unless the new one has made checkpoints to go on from."""
+        previous = self.folder / PREVIOUS
+        checkpoints = self.folder / "checkpoints"
+        if previous.is_dir() and not (checkpoints.is_dir() and any(checkpoints.iterdir())):
+            for part in (*GROWING, "final"):
+                if (previous / part).exists():
+                    remove(self.folder / part)
+                    os.rename(previous / part, self.folder / part)
+            remove(previous)
+            print(f"the earlier run in {self.folder} is as it was", file=sys.stderr)
 
     @property
     def seconds(self) -> float:
@@ -104,7 +200,11 @@ class Run:
 
     def log(self, records: Iterable[dict]) -> None:
         """Append records to log.jsonl, safe on disk when this returns."""
-        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+        # Not through a symbolic link, and not into a pipe that nobody reads, which would wait.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        flags |= getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(self.folder / "log.jsonl", flags, 0o666)
+        with open(descriptor, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)
             file.flush()
             os.fsync(file.fileno())
@@ -115,7 +215,7 @@ class Run:
         That is: records of later steps, and the evaluation at that very step, which is made after
         the checkpoint and so is done again when the run is resumed."""
         path = self.folder / "log.jsonl"
-        if path.exists():
+        if is_there(path):
             kept = [
                 record
                 for record in read_log(path)
@@ -125,13 +225,29 @@ class Run:
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """metrics.json: the figures the run ends with."""
+        self.result.metrics = metrics
         write_json(self.folder / "metrics.json", metrics)
 
     def write_predictions(self, predictions: pd.DataFrame) -> None:
         """predictions.csv, with the columns and in the order of `train.metrics.predictions`."""
         # All cells are quoted: most readers take a bare carriage return in a text for a row's end.
+        self.result.predictions = predictions
         path = self.folder / "predictions.csv"
         write_csv(path, predictions, quoting=csv.QUOTE_ALL, float_format="%.6f")
+
+    def write_model(self, model: PretrainedModel, tokenizer: WordPieceTokenizer) -> None:
+        """final/: the trained model. An earlier one stays until the new one is whole."""
+        beside, final = self.folder / ".final.tmp", self.folder / "final"
+        remove(beside)  # of a process that was killed
+        try:
+            model.save_pretrained(beside)
+            tokenizer.save_pretrained(beside)
+            if final.exists():  # a folder cannot be replaced by one that is not empty
+                (self.folder / PREVIOUS).mkdir(exist_ok=True)
+                os.rename(final, self.folder / PREVIOUS / "final")
+            os.rename(beside, final)
+        finally:
+            remove(beside)
 
 
 class RunFiles(NamedTuple):
@@ -175,7 +291,7 @@ def write_csv(path: Path, table: pd.DataFrame, **form: Any) -> None:
 
 def read_csv(path: Path, **types: type) -> pd.DataFrame:
     """A table whose cells are text, `null` and `NA` too, but for the columns given a type."""
-    if not path.exists():
+    if not is_there(path):
         return pd.DataFrame()
     return pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8").astype(types)
 
@@ -187,19 +303,27 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The file's object, {} where there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if is_there(path) else {}
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The records of log.jsonl, up to a line that a crash cut short."""
     records: list[dict[str, Any]] = []
-    if path.exists():
+    if is_there(path):
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 records.append(json.loads(line))
             except json.JSONDecodeError:
                 break
     return records
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file. Raises ValueError for a pipe or a device, which might never end
+    to be read."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file")
+    return path.exists()
 
 
 def write_text(path: Path, text: str) -> None:
