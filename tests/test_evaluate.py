@@ -72,7 +72,7 @@ def test_the_ten_highest_and_lowest_losses_are_printed_with_their_rows(
 
     assert rows("Highest losses") == list(predictions["row"][:10])
     assert rows("Lowest losses") == list(predictions["row"][:-11:-1])
-    assert "Labels that may be wrong: " in evaluated.out and "Calibration" in evaluated.out
+    assert "Confident mistakes" in evaluated.out and "Calibration" in evaluated.out
 
 
 def test_the_validation_split_is_measured_under_the_name_of_an_evaluation(command) -> None:

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from train.metrics import (
     calibration,
     calibration_error,
-    doubtful_labels,
+    confident_mistakes,
     example_losses,
     measure,
     per_class,
@@ -82,10 +82,10 @@ def test_a_label_is_doubted_only_where_the_model_is_as_sure_of_another_as_it_usu
             row("hardly joy", "sadness", 0.3, "joy", 0.4),  # joy is given at 0.8 on average
         ]
     )
-    assert list(doubtful_labels(predictions)["text"]) == ["surer of joy", "sure of joy"]
+    assert list(confident_mistakes(predictions)["text"]) == ["surer of joy", "sure of joy"]
 
 
 def test_a_model_without_mistakes_doubts_nothing() -> None:
     right = {"label": ["joy"], "predicted_label": ["joy"]}
     table = pd.DataFrame(right | {"probability": [0.9], "label_probability": [0.9]})
-    assert len(doubtful_labels(table)) == 0
+    assert len(confident_mistakes(table)) == 0

@@ -5,6 +5,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -17,8 +18,8 @@ from tokenizer import WordPieceTokenizer
 from train.batches import Encoded
 from train.device import choose_precision
 from train.forward import POOLINGS, extract_features, extract_layers
-from train.probe import fit_classifier, flat_map, log_probabilities
-from train.runs import write_text
+from train.probe import fit_classifier, flat_map, log_probabilities, suspects
+from train.runs import read_csv, write_text
 
 
 @pytest.fixture
@@ -187,6 +188,35 @@ def test_umap_is_called_as_in_the_tutorial(monkeypatch) -> None:
     assert points.shape == (100, 2) and method == "UMAP, cosine distance"
     assert seen["n_components"] == 2 and seen["metric"] == "cosine" and seen["random_state"] == 7
     assert seen["range"] == pytest.approx((0, 1), abs=1e-6)
+
+
+def test_planted_wrong_labels_are_among_the_first_ten_suspects() -> None:
+    """400 texts of three classes, five labels flipped, over several draws."""
+    for seed in range(4):
+        features, labels = blobs(400, 3, 64, seed)
+        random = np.random.default_rng(seed)
+        flipped = random.choice(400, 5, replace=False)
+        labels[flipped] = (labels[flipped] + random.integers(1, 3, 5)) % 3
+        rows = pd.DataFrame({"text": [f"text {n}" for n in range(400)], "label": labels})
+        table = suspects(features, rows, ["a", "b", "c"], seed=1)
+        assert set(flipped) <= set(table["row"].head(10))
+        first = table.iloc[0]
+        assert first["text"] == f"text {first['row']}" and first["label"] != first["likelier_label"]
+        assert table["label_probability"].is_monotonic_increasing
+
+
+def test_suspects_reach_terminal_and_file(probe) -> None:
+    result = probe()
+    table = read_csv(result.folder / "suspects.csv", row=int, label_probability=float)
+    assert list(table) == ["row", "text", "label", "label_probability", "likelier_label"]
+    assert "Labels likeliest to be wrong" in result.out and len(table) > 10
+
+
+def test_a_class_of_one_text_is_no_suspect() -> None:
+    features, labels = blobs(60, 2, 16)
+    labels[7] = 2
+    rows = pd.DataFrame({"text": ["text"] * 60, "label": labels})
+    assert 7 not in set(suspects(features, rows, ["a", "b", "c"], seed=1)["row"])
 
 
 def test_probing_needs_a_training_split(probe, few_sentences) -> None:

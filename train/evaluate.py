@@ -10,21 +10,22 @@ from train.device import current_processes
 from train.forward import load_classifier, predict_logits
 from train.metrics import (
     PREFIX,
+    baseline,
     calibration,
     calibration_error,
-    doubtful_labels,
+    confident_mistakes,
     measure,
     per_class,
     predictions,
 )
 from train.options import EvaluateOptions
-from train.runs import Run
+from train.runs import Result, Run
 from train.tables import print_table
 
 SHOWN = 10  # texts of each kind on the terminal; predictions.csv has all
 
 
-def run(options: EvaluateOptions) -> None:
+def run(options: EvaluateOptions) -> Result:
     """Metrics, and every text sorted by loss, into a run folder."""
     with Run("evaluate", options) as run:
         processes = current_processes()
@@ -41,14 +42,17 @@ def run(options: EvaluateOptions) -> None:
         logits = predict_logits(model, encoded, precision, processes, options.split)
         seconds = time.perf_counter() - start
         if not processes.is_main:
-            return
+            return run.result
         run.open(labels=names)
         table = predictions(data.splits, {options.split: logits}, names)
         run.write_predictions(table)
         tenths = calibration(table["probability"], table["label"] == table["predicted_label"])
         steps = len(sorted_batches(encoded.lengths, TOKEN_BUDGET[precision.device.type]))
         prefix = PREFIX[options.split]
-        metrics = measure(logits, rows["label"].to_numpy(), prefix) | {
+        labels = rows["label"].to_numpy()
+        metrics = measure(logits, labels, prefix) | {
+            # Of this split alone: the training split is not at hand here.
+            f"{prefix}_baseline": baseline(labels, labels),
             f"{prefix}_runtime": seconds,
             f"{prefix}_samples_per_second": len(rows) / seconds,
             f"{prefix}_steps_per_second": steps / seconds,
@@ -56,6 +60,8 @@ def run(options: EvaluateOptions) -> None:
         }
         run.write_metrics(metrics)
         show(metrics, table, tenths, names)
+        run.result.model, run.result.tokenizer = model, tokenizer
+    return run.result
 
 
 def show(
@@ -72,9 +78,7 @@ def show(
     by_row = table.set_index("row")[columns].rename_axis(None)
     print_table("Highest losses", by_row.head(SHOWN))
     print_table("Lowest losses", by_row.tail(SHOWN).iloc[::-1])
-    doubtful = doubtful_labels(table).set_index("row").rename_axis(None)
+    mistakes = confident_mistakes(table).set_index("row").rename_axis(None)
     columns = ["text", "label", "label_probability", "predicted_label", "probability"]
-    print_table(
-        f"Labels that may be wrong: {len(doubtful)} of {len(table)}",
-        doubtful[columns].head(SHOWN),
-    )
+    title = f"Confident mistakes (a wrong label, or a hard text): {len(mistakes)} of {len(table)}"
+    print_table(title, mistakes[columns].head(SHOWN))

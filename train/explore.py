@@ -10,7 +10,7 @@ from train.data import Data, describe, load_data
 from train.device import current_processes
 from train.options import ExploreOptions
 from train.progress import progress
-from train.runs import Run, write_csv, write_json
+from train.runs import Result, Run, write_csv, write_json
 from train.tables import number, print_table
 
 CHUNK = 10_000  # texts encoded at a time: how often the progress bar moves
@@ -19,13 +19,13 @@ LISTED = 200  # and in explore.json
 EXAMPLE = ["split", "label_name", "words", "tokens", "text"]
 
 
-def run(options: ExploreOptions) -> None:
+def run(options: ExploreOptions) -> Result:
     """Count classes and lengths, look for repeats and leaks; write explore.json, lengths.csv."""
     with Run("explore", options) as run:
         data = load_data(options)
         tokenizer = WordPieceTokenizer.from_pretrained(options.model)
         if not current_processes().is_main:
-            return
+            return run.result
         print(f"{describe(data)}; tokenizer of {options.model}")
         limit = min(options.max_length, tokenizer.model_max_length)
         texts = to_frame(data, tokenizer)
@@ -45,6 +45,9 @@ def run(options: ExploreOptions) -> None:
         write_csv(run.folder / "lengths.csv", texts[["split", "label_name", "words", "tokens"]])
         for title, table in tables.items():
             show(title, table)
+        run.result.metrics = {"limit": limit, "tables": rows}
+        run.result.tokenizer = tokenizer
+    return run.result
 
 
 def to_frame(data: Data, tokenizer: WordPieceTokenizer) -> pd.DataFrame:

@@ -12,10 +12,10 @@ from train.batches import Encoded, padding_share
 from train.data import Data, describe, encode, fingerprint, load_data
 from train.device import Precision, current_processes
 from train.forward import load_model, predict_logits
-from train.metrics import PREFIX, measure, predictions
+from train.metrics import PREFIX, baseline, measure, predictions
 from train.options import FinetuneOptions
 from train.progress import progress
-from train.runs import Run
+from train.runs import Result, Run
 from train.training.checkpoints import (
     check_agreement,
     check_finite,
@@ -41,7 +41,7 @@ class Loaded(NamedTuple):
     settings: dict  # all that decides the outcome: a resumed run must agree with it
 
 
-def run(options: FinetuneOptions) -> None:
+def run(options: FinetuneOptions) -> Result:
     """Load, train, evaluate, save."""
     with Run("finetune", options, options.resume) as run:
         loaded = load(options)
@@ -51,7 +51,9 @@ def run(options: FinetuneOptions) -> None:
         if job.processes.is_main:
             run.open(labels=loaded.data.labels, settings=loaded.settings)
             run.cut_log(first_step)
-        print(f"{options.model} on {describe(loaded.data)}")
+        note = " (suited to the packaged weights)" if options.model == "demo" else ""
+        rate = f"learning rate {options.lr:g}, {options.epochs} epochs{note}"
+        print(f"{options.model} on {describe(loaded.data)}; {rate}")
         print(f"{job.precision}; {job.update.total_steps} steps of {job.steps.step_size} texts")
         logits = train(run, loaded, job, options, first_step)
         if "test" in loaded.encoded:
@@ -60,6 +62,9 @@ def run(options: FinetuneOptions) -> None:
             )
         if job.processes.is_main:
             finish(run, loaded, job, logits)
+        loaded.model.eval()  # as after loading: what the caller does with it is to use it
+        run.result.model, run.result.tokenizer = loaded.model, loaded.tokenizer
+    return run.result
 
 
 def load(options: FinetuneOptions) -> Loaded:
@@ -192,10 +197,16 @@ def finish(run: Run, loaded: Loaded, job: Job, logits: dict[str, np.ndarray]) ->
         "skipped_steps": int(job.update.skipped),
         "padding_share": padding_share(job.data.lengths, job.steps.of_epoch(last_epoch)),
     }
+    train_labels = loaded.data.splits["train"]["label"].to_numpy()
     for split, scores in logits.items():
         name = PREFIX[split]
-        metrics |= measure(scores, loaded.data.splits[split]["label"].to_numpy(), name)
-        print(f"{split} accuracy {metrics[name + '_accuracy']:.4f}")
+        labels = loaded.data.splits[split]["label"].to_numpy()
+        metrics |= measure(scores, labels, name)
+        metrics[f"{name}_baseline"] = baseline(train_labels, labels)
+        print(
+            f"{split} accuracy {metrics[name + '_accuracy']:.4f} (majority baseline "
+            f"{metrics[name + '_baseline']:.4f})"
+        )
     run.write_metrics(metrics)
     if logits:
         run.write_predictions(predictions(loaded.data.splits, logits, loaded.data.labels))

@@ -5,6 +5,7 @@ put back into the order of the texts.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,9 +32,19 @@ def load_model(
     config: fields that differ from the checkpoint's, such as num_labels. Raises OSError or
     ValueError naming what is missing or wrong."""
     precision = choose_precision(options.device, options.precision)
-    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
-    model = model_class.from_pretrained(options.model, **config).to(precision.device)
-    return tokenizer, model, precision
+    name = model_folder(options.model)
+    tokenizer = WordPieceTokenizer.from_pretrained(name)
+    model = model_class.from_pretrained(name, **config)
+    for tensor_name, tensor in model.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"--model {options.model}: {tensor_name} holds NaN or infinity")
+    return tokenizer, model.to(precision.device), precision
+
+
+def model_folder(name: str) -> str:
+    """RUN/final where `name` is the folder of a fine-tuning run, else the name as it is."""
+    final = Path(name) / "final"
+    return str(final) if (final / "config.json").is_file() else name
 
 
 def load_classifier(
@@ -45,7 +56,7 @@ def load_classifier(
     tokenizer, model, precision = load_model(options, DistilBertForSequenceClassification)
     if model.fresh:
         raise ValueError(
-            f"--model {options.model} has no trained classifier; name the final/ folder of a "
+            f"--model {options.model} has no trained classifier; name the folder of a "
             "fine-tuning run"
         )
     return tokenizer, model, precision
@@ -86,6 +97,11 @@ def in_length_order(
     in_order = np.empty((len(data), *computed.shape[1:]), np.float32)
     # Row k computed belongs to text mine[k]; a batch that was computed twice is written twice.
     in_order[processes.gather_rows(np.concatenate(mine))] = computed
+    if not np.isfinite(in_order).all():
+        raise ArithmeticError(
+            f"the model's answers hold NaN or infinity in {precision.name}"
+            + ("" if precision.name == "fp32" else "; use --precision fp32")
+        )
     return in_order
 
 

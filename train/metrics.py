@@ -40,6 +40,12 @@ def measure(logits: np.ndarray, labels: np.ndarray, prefix: str) -> dict[str, fl
     }
 
 
+def baseline(train_labels: np.ndarray, labels: np.ndarray) -> float:
+    """Accuracy of always answering the most frequent label of the training split: what an accuracy
+    has to be compared with."""
+    return float((labels == np.bincount(train_labels).argmax()).mean())
+
+
 def predictions(
     splits: dict[str, pd.DataFrame], logits: dict[str, np.ndarray], names: list[str]
 ) -> pd.DataFrame:
@@ -97,8 +103,9 @@ def calibration_error(table: pd.DataFrame) -> float:
     return float((gaps * table["texts"]).sum() / table["texts"].sum())
 
 
-def doubtful_labels(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose given label may be wrong, the least likely label first.
+def confident_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Rows where the model is sure of another label than the given one, the surest first: a wrong
+    label, or a hard text.
 
     The rule is confident learning's (Northcutt et al., 2021): the model prefers another label, and
     is as sure of it as it is, on average, of that label where it is given. Losses alone would also

@@ -3,6 +3,7 @@
 Its accuracy tells how much of the answer is in the hidden states before any fine-tuning.
 """
 
+import csv
 import time
 import warnings
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
@@ -21,15 +23,18 @@ from train.data import Data, describe, encode, load_data
 from train.device import current_processes
 from train.features import get_features
 from train.forward import POOLINGS, load_model
-from train.metrics import PREFIX, measure, predictions
+from train.metrics import PREFIX, baseline, measure, predictions
 from train.options import ProbeOptions
 from train.progress import progress
-from train.runs import Run, write_csv
+from train.runs import Result, Run, write_csv
+from train.tables import print_table
 
 MAX_ITERATIONS = 1_000
+FOLDS = 5  # of the cross-validation that finds suspect labels
+SHOWN = 10  # suspect labels on the terminal; suspects.csv has all
 
 
-def run(options: ProbeOptions) -> None:
+def run(options: ProbeOptions) -> Result:
     """Features, majority baseline, logistic regression, metrics, 2-D map."""
     with Run("probe", options) as run:
         processes = current_processes()
@@ -46,12 +51,14 @@ def run(options: ProbeOptions) -> None:
         start = time.perf_counter()
         features = get_features(model, encoded, options, precision, processes)
         if not processes.is_main:
-            return
+            return run.result
         seconds = time.perf_counter() - start
         count = sum(map(len, features.values()))
         print(f"features of {count} texts in {seconds:.1f} s, {count / seconds:.0f} per second")
         run.open(labels=data.labels)
         classify(run, options, data, features)
+        run.result.model, run.result.tokenizer = model, tokenizer
+    return run.result
 
 
 def classify(run: Run, options: ProbeOptions, data: Data, features: dict[str, np.ndarray]) -> None:
@@ -71,6 +78,13 @@ def classify(run: Run, options: ProbeOptions, data: Data, features: dict[str, np
     if len(scores) > 1:  # of texts that it was fitted to, a classifier's answers say little
         del scores["train"]
     run.write_predictions(predictions(data.splits, scores, data.labels))
+    table = suspects(features["train"], data.splits["train"], data.labels, options.seed)
+    write_csv(run.folder / "suspects.csv", table, quoting=csv.QUOTE_ALL, float_format="%.6f")
+    accuracy = 1 - len(table) / len(labels["train"])
+    print_table(
+        f"Labels likeliest to be wrong (cross-validated accuracy {accuracy:.4f}; suspects.csv)",
+        table.set_index("row").rename_axis(None).head(SHOWN),
+    )
     points, metrics["map"] = flat_map(features["train"], options.umap, options.seed)
     places = pd.DataFrame(points, columns=["x", "y"])
     places["label"] = [data.labels[label] for label in labels["train"]]
@@ -84,7 +98,6 @@ def probe(
     """Fit a classifier to train: metrics of every split, and by split log p(label) (N, C).
 
     features: (N, D) by split; labels: (N,) by split."""
-    majority = np.bincount(labels["train"]).argmax()
     start = time.perf_counter()
     classifier, iterations, converged = fit_classifier(features["train"], labels["train"])
     word = "converged" if converged else "did NOT converge"
@@ -95,7 +108,7 @@ def probe(
     for split, rows in features.items():
         name = PREFIX[split]
         scores[split] = log_probabilities(classifier, rows, n_labels)
-        metrics[f"{name}_baseline"] = float((labels[split] == majority).mean())
+        metrics[f"{name}_baseline"] = baseline(labels["train"], labels[split])
         metrics |= measure(scores[split], labels[split], name)
         print(
             f"{split:<10} accuracy {metrics[name + '_accuracy']:.4f} (majority baseline "
@@ -119,6 +132,38 @@ def fit_classifier(features: np.ndarray, labels: np.ndarray) -> tuple[Pipeline, 
         classifier.fit(features, labels)
     converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
     return classifier, int(classifier[-1].n_iter_.max()), converged
+
+
+def suspects(features: np.ndarray, rows: pd.DataFrame, names: list[str], seed: int) -> pd.DataFrame:
+    """Texts whose label may be wrong, the least probable label first: row, text, label,
+    label_probability, likelier_label.
+
+    A classifier fits a wrong label as it fits the others, and then believes in it. So a text's
+    probabilities come from a classifier fitted without it: five-fold cross-validation.
+    features: (N, D); rows: text and label of the N texts; names: of the labels, by id."""
+    labels = rows["label"].to_numpy()
+    counts = np.bincount(labels)
+    scores = np.full((len(labels), len(names)), np.nan)
+    folds = StratifiedKFold(min(FOLDS, counts.max()), shuffle=True, random_state=seed)
+    with warnings.catch_warnings(), progress("suspects", folds.n_splits, "folds") as bar:
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer texts than folds
+        for fitted, held_out in folds.split(features, labels):
+            classifier, _, _ = fit_classifier(features[fitted], labels[fitted])
+            scores[held_out] = log_probabilities(classifier, features[held_out], len(names))
+            bar.update(1)
+    likelier = scores.argmax(axis=1)
+    table = pd.DataFrame(
+        {
+            "row": np.arange(len(labels)),
+            "text": rows["text"].to_numpy(),
+            "label": [names[label] for label in labels],
+            "label_probability": np.exp(scores[np.arange(len(labels)), labels]),
+            "likelier_label": [names[label] for label in likelier],
+        }
+    )
+    # A class of one text cannot be learnt from the others: nothing is known about its label.
+    table = table[(likelier != labels) & (counts[labels] > 1)]
+    return table.sort_values("label_probability", kind="stable", ignore_index=True)
 
 
 def log_probabilities(classifier: Pipeline, features: np.ndarray, n_labels: int) -> np.ndarray:

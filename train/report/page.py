@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from train.metrics import PREFIX, doubtful_labels, per_class
+from train.metrics import PREFIX, confident_mistakes, per_class
 from train.runs import RunFiles, read_run, write_text
 from train.tables import number
 
@@ -50,7 +50,7 @@ def render(files: RunFiles, pictures: list[Path], title: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    doubtful = doubtful_labels(files.predictions) if len(files.predictions) else []
+    doubtful = confident_mistakes(files.predictions) if len(files.predictions) else []
     return environment.get_template("page.html").render(
         title=title,
         config=files.config,
