@@ -1,6 +1,7 @@
 """Atomic writing: whoever opens the file finds all of the old content or all of the new."""
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,16 @@ def write_whole(file: Path, write: Callable[[Path], object]) -> None:
     whole. Raises OSError (disk full, no permission) with the old file untouched and nothing left.
     """
     temporary = file.with_name(file.name + ".tmp")
+    # Of a process that was killed, or a symbolic link that would lead the content elsewhere.
+    temporary.unlink(missing_ok=True)
     try:
+        # O_EXCL: a new file, never one that a link leads to. Its permissions are those of every
+        # new file here; safetensors would give it 0600, so that only its owner could read it.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        permissions = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        os.close(descriptor)
         write(temporary)
+        temporary.chmod(permissions)
         # Without this wait, a power failure could leave the new name on content that never
         # reached the disk.
         with temporary.open("rb+") as written:
