@@ -73,8 +73,8 @@ def loading(options: Options) -> str:
 
 def message(error: BaseException) -> str:
     """The error in a line; a carriage return in a file's name does not hide its beginning."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "No space left on device" + (f": {error.filename}" if error.filename else "")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return (error.strerror or "") + (f": {error.filename}" if error.filename else "")
     return str(error).replace("\r", "\\r")
 
 

@@ -172,6 +172,8 @@ class Run:
         """Remove what is left of an overwritten run; draw the report."""
         from train.report import write_report  # not at the top: the report reads this module
 
+        if self.command == "finetune":
+            self.result.history = read_run(self.folder).evaluations
         for part, number in read_json(self.folder / PREVIOUS / "parts.json").items():
             # A file or folder that this run has written is a new one, with another inode.
             if part in PARTS[self.command] and inode(self.folder / part) == number:
