@@ -6,9 +6,10 @@ position table once and for all, it gives the same sums:
 
     word + position + type = word + (position + type)
 
-From there on the two compute the same, block by block, under other names. What stays behind: the
-other token types (a second segment cannot be expressed) and the pooler. Equal without dropout;
-with it, BERT has one more, after each attention, and so trains a little differently.
+From there on the two compute the same, block by block, under other names. What stays behind is the
+other token types: a second segment cannot be expressed. The pooler is no part of the encoder; a
+trained BERT classifier brings it along (heads.BertForSequenceClassification). The two are equal
+without dropout; BERT has one more, after each attention, and so trains a little differently.
 """
 
 from typing import Any
@@ -48,7 +49,9 @@ TENSOR_NAMES = {
     "cls.predictions.transform.LayerNorm": "vocab_layer_norm",
     "cls.predictions.decoder.weight": "vocab_projector.weight",
     "cls.predictions.bias": "vocab_projector.bias",
-    "classifier": "bert_classifier",  # reads the pooler, so it cannot serve as ours
+    # BERT's classifier reads the pooler, so it is not DistilBERT's tensor of that name.
+    "pooler.dense": "bert_pooler",
+    "classifier": "bert_classifier",
 }
 TOKEN_TYPES = "embeddings.token_type_embeddings.weight"
 POSITIONS = "embeddings.position_embeddings.weight"
@@ -56,8 +59,9 @@ WORDS = "embeddings.word_embeddings.weight"
 
 
 def is_bert(found: dict[str, Any]) -> bool:
-    """Whether a config.json describes a BERT."""
-    return found.get("model_type") == "bert"
+    """Whether a config.json describes a BERT. Those of 2018 to 2020 do not say so; but only a BERT
+    has token types."""
+    return found.get("model_type", "bert" if "type_vocab_size" in found else None) == "bert"
 
 
 def translate_config(found: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +69,10 @@ def translate_config(found: dict[str, Any]) -> dict[str, Any]:
     for name, needed in DEMANDS.items():
         if found.get(name, needed) != needed:
             raise ValueError(f"this BERT has {name} {found[name]!r}; only {needed!r} can be folded")
-    return {CONFIG_NAMES.get(name, name): value for name, value in found.items()}
+    ours = {CONFIG_NAMES.get(name, name): value for name, value in found.items()}
+    # BERT has one rate for its hidden states and its classifier, unless the second is set apart.
+    ours["seq_classif_dropout"] = ours.get("classifier_dropout", ours.get("dropout", 0.1))
+    return ours
 
 
 def translate_name(name: str) -> str:

@@ -26,10 +26,8 @@ class NoInit(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def read_tensors(
-    opened: Any, header: dict[str, Entry], shapes: dict[str, Shape]
-) -> dict[str, Tensor]:
-    """The tensors of an open file that a model of these shapes has, by the model's names.
+def read_tensors(header: dict[str, Entry], shapes: dict[str, Shape]) -> dict[str, Tensor]:
+    """The tensors of a file that a model of these shapes has, by the model's names.
 
     A BERT's table of token types is folded into its positions (bert.py). Raises ValueError naming
     the tensor that does not fit, before any is read.
@@ -39,15 +37,25 @@ def read_tensors(
         n_types = header[bert.TOKEN_TYPES].shape[:1]
         wanted[bert.TOKEN_TYPES] = (*n_types, *shapes[bert.POSITIONS][1:])
     check_header(header, wanted)
-    tensors = {n: opened.get_tensor(header[n].source) for n in wanted if n in header}
+    tensors = {name: header[name].read() for name in wanted if name in header}
+    for name, tensor in tensors.items():
+        check_finite(header[name].source, tensor)
     # Only the masked-word head has the table twice. Files hold it once or twice; a second copy with
     # other numbers would be lost without a word.
     has_copy = TIED in header and "vocab_projector.bias" in wanted
-    if has_copy and not torch.equal(opened.get_tensor(header[TIED].source), tensors[bert.WORDS]):
+    if has_copy and not torch.equal(header[TIED].read(), tensors[bert.WORDS]):
         raise ValueError(f"{TIED} differs from the word embeddings; here the two are one")
     if bert.TOKEN_TYPES in tensors:
         bert.fold(tensors)
     return tensors
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Raises ValueError where a weight is NaN or infinite: every answer would be NaN."""
+    # NaN and infinity survive a sum, so one cheap pass tells; only a sum that overflowed by itself
+    # (float16 reaches 65504) needs the second look.
+    if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
+        raise ValueError(f"{name} holds NaN or infinity: the training that wrote it has diverged")
 
 
 def named_parameters(model: nn.Module) -> dict[str, Tensor]:

@@ -5,12 +5,16 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from minibert.bert import is_bert, translate_config
+from minibert.bert import CONFIG_NAMES, is_bert, translate_config
 
 SIZES = ("vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim")
 DROPOUTS = ("dropout", "attention_dropout", "seq_classif_dropout")
 ACTIVATIONS = ("gelu", "relu")
-LABELS = ("num_labels", "id2label", "label2id")
+LABELS = ("num_labels", "id2label", "label2id", "problem_type")
+# BERT's names of three sizes, which transformers takes in a DistilBERT's config.json too.
+ALIASES = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+# transformers' names of what a classifier's logits mean. Only the first is trained here.
+PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 
 
 @dataclass
@@ -40,11 +44,14 @@ class DistilBertConfig:
     num_labels: int | None = None  # set to the number of id2label's names; 2 where none are given
     id2label: dict[int, str] = field(default_factory=dict)
     label2id: dict[str, int] = field(default_factory=dict)
+    problem_type: str | None = None  # one of PROBLEMS, or None for the first
 
     def __post_init__(self) -> None:
         self._check_sizes()
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {ACTIVATIONS}, not {self.activation!r}")
+        if self.problem_type not in (None, *PROBLEMS):
+            raise ValueError(f"problem_type must be one of {PROBLEMS}, not {self.problem_type!r}")
         self._settle_labels()
 
     @property
@@ -57,23 +64,43 @@ class DistilBertConfig:
         """The names of the labels in the order of their ids."""
         return [self.id2label[i] for i in range(len(self.id2label))]
 
+    def check_single_label(self) -> None:
+        """Raises ValueError unless a classifier of this config chooses one label of several.
+
+        One output without a problem_type is a regression's, as in transformers."""
+        problem = self.problem_type or ("regression" if len(self.id2label) == 1 else PROBLEMS[0])
+        if problem != PROBLEMS[0]:
+            raise ValueError(
+                f"this classifier's problem_type is {problem} (a single output means regression): "
+                "only single_label_classification is supported"
+            )
+
     @classmethod
     def from_json(cls, file: Path, **overrides: Any) -> Self:
         """The config in a config.json, a DistilBERT's or a BERT's, with the fields in `overrides`
         changed. Raises ValueError naming the file and the field."""
-        found = read_json(file)
+        # null means the default, as in transformers.
+        found = {name: value for name, value in read_json(file).items() if value is not None}
         try:
             if is_bert(found):
                 found = translate_config(found)
             elif found.get("model_type", "distilbert") != "distilbert":
-                raise ValueError(f"model_type {found['model_type']!r} is not distilbert or bert")
+                raise ValueError(
+                    f"model_type {found['model_type']!r}: only distilbert and bert can be loaded"
+                )
+            for alias in ALIASES:
+                ours = CONFIG_NAMES[alias]
+                if alias in found and found.setdefault(ours, found[alias]) != found[alias]:
+                    raise ValueError(
+                        f"{ours} {found[ours]!r} and {alias} {found[alias]!r} contradict each other"
+                    )
             for name in SIZES:  # n_heads, for one, could not be told from the tensors' shapes
                 if name not in found and name not in overrides:
                     raise ValueError(f"{name} is missing")
             if found.get("id2label"):
                 found.pop("label2id", None)  # says the same once more, in old files wrongly
             if not overrides.keys().isdisjoint(LABELS):
-                # The three say one thing: one that is given replaces all that the file says.
+                # They belong together: one that is given replaces all that the file says.
                 found = {name: value for name, value in found.items() if name not in LABELS}
             known = {f.name: found[f.name] for f in fields(cls) if f.name in found}
             return cls(**{**known, **overrides})
@@ -84,6 +111,8 @@ class DistilBertConfig:
         """The text of a config.json that transformers reads, too."""
         found = {"model_type": "distilbert", "architectures": [architecture], **asdict(self)}
         del found["num_labels"]  # id2label says how many
+        if self.problem_type is None:
+            del found["problem_type"]
         return json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     def _check_sizes(self) -> None:
@@ -102,8 +131,11 @@ class DistilBertConfig:
 
     def _settle_labels(self) -> None:
         """Make num_labels, id2label and label2id say the same, whichever of them were given."""
+        given = self.id2label
         try:
-            id2label = {int(i): str(label) for i, label in dict(self.id2label).items()}
+            if isinstance(given, list):  # old files have the names in order, without numbers
+                given = dict(enumerate(given))
+            id2label = {int(i): str(label) for i, label in dict(given).items()}
             label2id = {str(label): int(i) for label, i in dict(self.label2id).items()}
         except (TypeError, ValueError):
             raise ValueError("id2label must map numbers to names, label2id the reverse") from None
@@ -117,7 +149,10 @@ class DistilBertConfig:
         if sorted(id2label) != list(range(len(id2label))):
             raise ValueError(f"id2label must number the labels from 0, not {sorted(id2label)}")
         inverse = {label: i for i, label in id2label.items()}
-        if len(inverse) < len(id2label) or label2id not in ({}, inverse):
+        if len(inverse) < len(id2label):
+            twice = next(label for i, label in id2label.items() if inverse[label] != i)
+            raise ValueError(f"id2label has {twice!r} more than once: labels need different names")
+        if label2id not in ({}, inverse):
             raise ValueError(f"id2label {id2label} and label2id {label2id} contradict each other")
         self.num_labels, self.id2label, self.label2id = len(id2label), id2label, inverse
 

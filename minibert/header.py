@@ -5,12 +5,11 @@ before any tensor is, so a file that does not fit costs milliseconds and fills n
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from minibert import bert
 from minibert.config import DistilBertConfig
@@ -25,19 +24,19 @@ class Entry(NamedTuple):
     source: str  # its name in the file
     dtype: str
     shape: Shape
+    file: Any  # the open safetensors file it is in: a large checkpoint is split into several
+
+    def read(self) -> Tensor:
+        """The tensor itself."""
+        return self.file.get_tensor(self.source)
 
 
-@contextmanager
-def open_weights(file: Path) -> Iterator[Any]:
-    """An open safetensors file. Errors inside the `with`, too, name the file: ValueError where it
-    is corrupt or its content does not fit."""
+def open_weights(file: Path) -> Any:
+    """An open safetensors file (a context manager). Raises ValueError naming a corrupt file."""
     try:
-        with safe_open(file, "pt") as opened:
-            yield opened
+        return safe_open(file, "pt")
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{file} is not a valid safetensors file: {cause(file, error)}") from None
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
 
 
 def cause(file: Path, error: Exception) -> str:
@@ -53,22 +52,23 @@ def cause(file: Path, error: Exception) -> str:
     return str(error)
 
 
-def read_header(opened: Any, is_bert: bool) -> dict[str, Entry]:
-    """Every tensor of the file, by the name that it has in our encoder.
+def read_header(files: list[Any], is_bert: bool) -> dict[str, Entry]:
+    """Every tensor of these open files, by the name that it has in our models.
 
     A head model's file puts "distilbert." before the names of the encoder; it is taken off, so that
     one file serves all three models."""
     header: dict[str, Entry] = {}
-    for source in opened.keys():  # noqa: SIM118 (not a dict)
-        name = bert.translate_name(source) if is_bert else source.removeprefix("distilbert.")
-        # TensorFlow's names for a LayerNorm's weight and bias, in checkpoints converted from it.
-        # Only a whole last part: "gamma_head.weight" is another tensor.
-        name = re.sub(r"\.gamma$", ".weight", name)
-        name = re.sub(r"\.beta$", ".bias", name)
-        if name in header:
-            raise ValueError(f"{header[name].source} and {source} are both {name}")
-        part = opened.get_slice(source)  # its type and shape, without its numbers
-        header[name] = Entry(source, part.get_dtype(), tuple(part.get_shape()))
+    for file in files:
+        for source in file.keys():  # noqa: SIM118 (not a dict)
+            name = bert.translate_name(source) if is_bert else source.removeprefix("distilbert.")
+            # TensorFlow's names for a LayerNorm's weight and bias, in checkpoints converted from
+            # it. Only a whole last part: "gamma_head.weight" is another tensor.
+            name = re.sub(r"\.gamma$", ".weight", name)
+            name = re.sub(r"\.beta$", ".bias", name)
+            if name in header:
+                raise ValueError(f"{header[name].source} and {source} are both {name}")
+            part = file.get_slice(source)  # its type and shape, without its numbers
+            header[name] = Entry(source, part.get_dtype(), tuple(part.get_shape()), file)
     if is_bert:  # a BERT without the table could not be folded, and would compute other numbers
         check_missing(header, [bert.TOKEN_TYPES])
     return header
@@ -119,9 +119,11 @@ def check_entry(name: str, entry: Entry, shape: Shape) -> None:
             f"{entry.source} is of type {entry.dtype}; weights must be of {', '.join(FLOATS)}"
         )
     if entry.shape != shape:
-        cause = "num_labels" if name.startswith("classifier.") else "config.json"
+        is_labels = name.startswith(("classifier.", "bert_classifier."))
+        cause = "num_labels" if is_labels else "config.json"
+        hint = "; for other labels take new_head=True (--new-head)" if is_labels else ""
         raise ValueError(
-            f"{entry.source} has shape {entry.shape}, but by {cause} it should be {shape}"
+            f"{entry.source} has shape {entry.shape}, but by {cause} it should be {shape}{hint}"
         )
 
 

@@ -4,6 +4,7 @@ Devlin et al., arXiv 1810.04805, trained BERT by the first and used it for the s
 has no pooler, so its classifier brings a layer of its own (`pre_classifier`).
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from minibert.config import DistilBertConfig
 from minibert.inputs import IGNORED, check_labels
 from minibert.model import ACTIVATIONS, DistilBertModel, EncoderOutput, layer_norm
-from minibert.pretrained import PretrainedModel
+from minibert.pretrained import PretrainedModel, tensor_names
 
 
 class HeadOutput(NamedTuple):
@@ -70,6 +71,56 @@ class DistilBertForMaskedLM(PretrainedModel):
         return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
+def check_class_ids(model: "Classifier", input_ids: Tensor, labels: Tensor | None) -> None:
+    """Raises ValueError where labels (B,) are not one class id per text, or the model is for
+    another problem than choosing one class."""
+    if labels is not None and model.distilbert.check_inputs:
+        model.config.check_single_label()
+        check_labels(labels, (len(input_ids),), len(model.config.id2label))
+
+
+class BertForSequenceClassification(PretrainedModel):
+    """BERT's classifier on the folded encoder: for answers of a fine-tuned BERT, not for training.
+
+    What DistilBERT left out is here: the *pooler*, a linear layer with tanh on the last hidden
+    state of [CLS]. BERT trained it to tell whether the second of two sentences follows the first;
+    without that task (and DistilBERT was taught without it) a pooler has nothing to bring, and a
+    classifier starts with a new layer, `pre_classifier`, instead. Pooler and classifier come with
+    the checkpoint; the rest of it is `distilbert`, as bert.py tells.
+    """
+
+    def __init__(self, config: DistilBertConfig) -> None:
+        super().__init__(config)
+        self.distilbert = DistilBertModel(config)
+        self.bert_pooler = nn.Linear(config.dim, config.dim)
+        self.dropout = nn.Dropout(config.seq_classif_dropout)
+        self.bert_classifier = nn.Linear(config.dim, len(config.id2label))
+        for head in (self.bert_pooler, self.bert_classifier):
+            self.init_weights(head)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> HeadOutput:
+        """labels: (B,) class ids -> logits (B, C)."""
+        check_class_ids(self, input_ids, labels)
+        encoded = self.distilbert(
+            input_ids, attention_mask, output_hidden_states, output_attentions
+        )
+        pooled = torch.tanh(self.bert_pooler(encoded.last_hidden_state[:, 0]))  # (B, D)
+        logits = self.bert_classifier(self.dropout(pooled))  # (B, C)
+        loss = None if labels is None else cross_entropy(logits, labels)
+        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Raises ValueError: what was folded cannot be written as the BERT it was."""
+        raise ValueError("a BERT classifier is not saved; fine-tune it, which makes a DistilBERT")
+
+
 class DistilBertForSequenceClassification(PretrainedModel):
     """Classifier: a score for every class, from the last hidden state of the first token, [CLS].
 
@@ -93,8 +144,7 @@ class DistilBertForSequenceClassification(PretrainedModel):
         output_attentions: bool = False,
     ) -> HeadOutput:
         """labels: (B,) class ids -> logits (B, C)."""
-        if labels is not None and self.distilbert.check_inputs:
-            check_labels(labels, (len(input_ids),), len(self.config.id2label))
+        check_class_ids(self, input_ids, labels)
         states = attentions = None
         if output_hidden_states or output_attentions:
             last, states, attentions = self.distilbert(
@@ -107,3 +157,30 @@ class DistilBertForSequenceClassification(PretrainedModel):
         logits = self.classifier(hidden)  # (B, C)
         loss = None if labels is None else cross_entropy(logits, labels)
         return HeadOutput(loss, logits, states, attentions)
+
+
+Classifier = BertForSequenceClassification | DistilBertForSequenceClassification
+
+
+def model_class(names: set[str]) -> type[PretrainedModel]:
+    """The class for the head that a checkpoint has: a classifier, masked-word head, or none.
+
+    config.json's "architectures" may be missing or wrong; the tensors are what can be used."""
+    if {"pre_classifier.weight", "classifier.weight"} <= names:
+        return DistilBertForSequenceClassification
+    if {"bert_pooler.weight", "bert_classifier.weight"} <= names:
+        return BertForSequenceClassification
+    return DistilBertForMaskedLM if "vocab_transform.weight" in names else DistilBertModel
+
+
+def load_classifier(name_or_folder: str | Path) -> Classifier:
+    """A trained classifier, of a DistilBERT or a BERT. Raises ValueError where the checkpoint has
+    none (a new one would answer at random), or one that does not choose one of several labels."""
+    model = model_class(tensor_names(name_or_folder)).from_pretrained(name_or_folder)
+    if not isinstance(model, Classifier) or model.fresh:
+        raise ValueError(
+            f"{name_or_folder} has no trained classifier; name the final/ folder of a fine-tuning "
+            "run, or another checkpoint with one"
+        )
+    model.config.check_single_label()
+    return model

@@ -1,12 +1,14 @@
 """What all models share: random weights to begin with, from_pretrained and save_pretrained."""
 
 import logging
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -14,12 +16,13 @@ from minibert.atomic import write_whole
 from minibert.bert import is_bert
 from minibert.checkpoint import TIED, NoInit, named_parameters, read_tensors
 from minibert.config import DistilBertConfig, read_json
-from minibert.header import Entry, check_sizes, open_weights, read_header
+from minibert.header import Entry, check_sizes, in_encoder, open_weights, read_header
 from tokenizer import hub
 
 logger = logging.getLogger(__name__)
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+INDEX = "model.safetensors.index.json"  # of a checkpoint in several files: {tensor: file}
 # A pickle (pytorch_model.bin) can run code when it is opened, so nothing but safetensors ever is.
 ONLY_SAFETENSORS = "other formats are not opened: convert them to safetensors"
 
@@ -47,20 +50,25 @@ class PretrainedModel(nn.Module):
                 part.reset_parameters()
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, **overrides: Any) -> Self:
+    def from_pretrained(
+        cls, name_or_folder: str | Path, *, new_head: bool = False, **overrides: Any
+    ) -> Self:
         """The model of a folder, a Hub name or "demo", in eval mode and float32.
 
-        overrides: config fields that differ from the checkpoint's, such as num_labels. Raises
+        new_head: initialise the head even where the checkpoint has one, for other labels than its
+        own. overrides: config fields that differ from the checkpoint's, such as num_labels. Raises
         OSError where a file cannot be had, ValueError where it does not fit the model."""
         source = hub.find(name_or_folder)
         config = DistilBertConfig.from_json(source.file(CONFIG), **overrides)
-        with open_checkpoint(source) as (opened, header):
+        with open_checkpoint(source) as header:
             check_sizes(header, config)
+            if new_head:
+                header = {name: entry for name, entry in header.items() if in_encoder(name)}
             with NoInit():  # memory of the right shapes, filled below
                 model = cls(config)
             parameters = named_parameters(model)
             shapes = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
-            tensors = read_tensors(opened, header, shapes)
+            tensors = read_tensors(header, shapes)
         model.fresh = [name for name in parameters if name not in tensors]
         # Before the copying: the masked-word head shares a table with the embeddings, and what is
         # read for that table must stay.
@@ -85,18 +93,40 @@ class PretrainedModel(nn.Module):
 
 
 @contextmanager
-def open_checkpoint(source: hub.Source) -> Iterator[tuple[Any, dict[str, Entry]]]:
-    """The open weights of a source, and their header. config.json is read first: it tells whether
-    the names in the header are a BERT's."""
+def open_checkpoint(source: hub.Source) -> Iterator[dict[str, Entry]]:
+    """The header of a checkpoint, open for reading. ValueError raised inside names the file.
+
+    config.json is read first: a model of another kind is refused before weights are fetched."""
     has_bert_names = is_bert(read_json(source.file(CONFIG)))
-    weights = source.optional(WEIGHTS)
-    if weights is None:
+    paths = weight_files(source)
+    with ExitStack() as stack:
+        files = [stack.enter_context(open_weights(path)) for path in paths]
+        try:
+            yield read_header(files, has_bert_names)
+        except (ValueError, SafetensorError) as error:
+            raise ValueError(f"{paths[0]}: {error}") from None
+
+
+def weight_files(source: hub.Source) -> list[Path]:
+    """model.safetensors, or the files that its index names. Raises OSError if there are none."""
+    whole = source.optional(WEIGHTS)
+    if whole is not None:
+        return [whole]
+    index = source.optional(INDEX)
+    if index is None:
         raise FileNotFoundError(f"no {WEIGHTS} in {source}; {ONLY_SAFETENSORS}")
-    with open_weights(weights) as opened:
-        yield opened, read_header(opened, has_bert_names)
+    tensors = read_json(index).get("weight_map")
+    names = set(tensors.values()) if isinstance(tensors, dict) else set()
+    for name in names:
+        # Plain names only: an index must not lead out of its folder.
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*\.safetensors", name):
+            raise ValueError(f"{index}: {name!r} is not the name of a safetensors file")
+    if not names:
+        raise ValueError(f"{index}: no weight_map, which should name the files of the tensors")
+    return [source.file(name) for name in sorted(names)]
 
 
 def tensor_names(name_or_folder: str | Path) -> set[str]:
     """Our names of a checkpoint's tensors: they tell which heads it has."""
-    with open_checkpoint(hub.find(name_or_folder)) as (_, header):
+    with open_checkpoint(hub.find(name_or_folder)) as header:
         return set(header)

@@ -4,10 +4,11 @@ import time
 
 import pandas as pd
 
+from minibert import load_classifier
 from train.batches import TOKEN_BUDGET, sorted_batches
 from train.data import describe, encode, load_data
 from train.device import current_processes
-from train.forward import load_classifier, predict_logits
+from train.forward import load_model, predict_logits
 from train.metrics import (
     PREFIX,
     baseline,
@@ -29,7 +30,7 @@ def run(options: EvaluateOptions) -> Result:
     """Metrics, and every text sorted by loss, into a run folder."""
     with Run("evaluate", options) as run:
         processes = current_processes()
-        tokenizer, model, precision = load_classifier(options)
+        tokenizer, model, precision = load_model(options, load_classifier)
         names = model.config.label_names
         data = load_data(options, names)
         if options.split not in data.splits:

@@ -75,7 +75,7 @@ def load(options: FinetuneOptions) -> Loaded:
     torch.manual_seed(options.seed)  # the new head's first weights
     tokenizer, model, precision = load_model(
         options,
-        DistilBertForSequenceClassification,
+        DistilBertForSequenceClassification.from_pretrained,
         num_labels=len(data.labels),
         id2label=dict(enumerate(data.labels)),
         label2id={label: i for i, label in enumerate(data.labels)},

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minibert import DistilBertForSequenceClassification, DistilBertModel
+from minibert import DistilBertModel
 from minibert.pretrained import PretrainedModel
 from tokenizer import WordPieceTokenizer
 from train.batches import TOKEN_BUDGET, Encoded, sorted_batches
@@ -25,41 +25,23 @@ Forward = Callable[[Tensor, Tensor | None], Tensor]
 
 
 def load_model(
-    options: ComputeOptions, model_class: type[Model], **config: Any
+    options: ComputeOptions, load: Callable[..., Model], **config: Any
 ) -> tuple[WordPieceTokenizer, Model, Precision]:
     """Tokenizer, model on its device, and number format that the options name.
 
-    config: fields that differ from the checkpoint's, such as num_labels. Raises OSError or
-    ValueError naming what is missing or wrong."""
+    load: a class's from_pretrained, or minibert.load_classifier. config: fields that differ from
+    the checkpoint's, such as num_labels. Raises OSError or ValueError naming what is missing or
+    wrong."""
     precision = choose_precision(options.device, options.precision)
     name = model_folder(options.model)
     tokenizer = WordPieceTokenizer.from_pretrained(name)
-    model = model_class.from_pretrained(name, **config)
-    for tensor_name, tensor in model.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"--model {options.model}: {tensor_name} holds NaN or infinity")
-    return tokenizer, model.to(precision.device), precision
+    return tokenizer, load(name, **config).to(precision.device), precision
 
 
 def model_folder(name: str) -> str:
     """RUN/final where `name` is the folder of a fine-tuning run, else the name as it is."""
     final = Path(name) / "final"
     return str(final) if (final / "config.json").is_file() else name
-
-
-def load_classifier(
-    options: ComputeOptions,
-) -> tuple[WordPieceTokenizer, DistilBertForSequenceClassification, Precision]:
-    """The same of a fine-tuning run's final/ folder.
-
-    Raises ValueError where the checkpoint has no classifier: a new one would answer at random."""
-    tokenizer, model, precision = load_model(options, DistilBertForSequenceClassification)
-    if model.fresh:
-        raise ValueError(
-            f"--model {options.model} has no trained classifier; name the folder of a "
-            "fine-tuning run"
-        )
-    return tokenizer, model, precision
 
 
 @torch.inference_mode()

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from minibert import load_classifier
 from train.batches import Encoded
-from train.forward import load_classifier, predict_logits
+from train.forward import load_model, predict_logits
 from train.metrics import softmax
 from train.options import PredictOptions
 from train.progress import progress
@@ -17,7 +18,7 @@ CHUNK = 512  # texts read, computed and printed at a time: a file of any size fi
 
 def run(options: PredictOptions) -> None:
     """Print a line per text, in their order."""
-    tokenizer, model, precision = load_classifier(options)
+    tokenizer, model, precision = load_model(options, load_classifier)
     limit = min(options.max_length, model.config.max_position_embeddings)
     names = model.config.label_names
     start = time.perf_counter()

@@ -41,7 +41,7 @@ def run(options: ProbeOptions) -> Result:
         data = load_data(options)
         if "train" not in data.splits:
             raise ValueError("probing needs a training split; name one with --train-file")
-        tokenizer, model, precision = load_model(options, DistilBertModel)
+        tokenizer, model, precision = load_model(options, DistilBertModel.from_pretrained)
         model.check_inputs = False  # `encode` checks
         print(f"{options.model} on {describe(data)}; {precision}")
         encoded = {

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minibert import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
-from minibert.pretrained import PretrainedModel, tensor_names
+from minibert import DistilBertForMaskedLM
+from minibert.heads import Classifier, model_class
+from minibert.pretrained import tensor_names
 from tokenizer import WordPieceTokenizer
 from train.device import choose_precision
 from train.options import TraceOptions
@@ -17,8 +18,10 @@ TOP = 5
 def run(options: TraceOptions) -> None:
     """Print the text's tokens, the model's parameters, shapes, attention, and the answer."""
     tokenizer = WordPieceTokenizer.from_pretrained(options.model)
-    model_class = model_for(tensor_names(options.model))
-    model = model_class.from_pretrained(options.model)
+    head = model_class(tensor_names(options.model))
+    model = head.from_pretrained(options.model)
+    if isinstance(model, Classifier):
+        model.config.check_single_label()
     model.to(choose_precision(options.device, "fp32").device)
 
     limit = model.config.max_position_embeddings
@@ -36,19 +39,11 @@ def run(options: TraceOptions) -> None:
     show("What [CLS] attends to in the last layer, mean of its heads", bars(pieces, weights))
     if isinstance(model, DistilBertForMaskedLM):
         show_fillers(tokenizer, ids, out.logits[0])
-    elif isinstance(model, DistilBertForSequenceClassification):
+    elif isinstance(model, Classifier):
         labels = model.config.label_names
         show("Labels", bars(labels, out.logits[0].softmax(dim=-1)))
     else:
         print(f"\n{options.model} has neither a masked-word head nor a classifier: no answer here.")
-
-
-def model_for(names: set[str]) -> type[PretrainedModel]:
-    """The model class for the head in a checkpoint: classifier, masked-word head, or none."""
-    # config.json's "architectures" may be missing or wrong; the tensors are what can be used.
-    if {"pre_classifier.weight", "classifier.weight"} <= names:
-        return DistilBertForSequenceClassification
-    return DistilBertForMaskedLM if "vocab_transform.weight" in names else DistilBertModel
 
 
 def parameter_rows(model: nn.Module) -> list[tuple[str, str]]:
