@@ -16,6 +16,7 @@ from minibert import DistilBertConfig, DistilBertForMaskedLM, DistilBertModel
 from tests.test_config import OFFICIAL as OFFICIAL_CONFIG
 from tests.tiny import TINY
 from tokenizer import WordPieceTokenizer, hub
+from tokenizer.download import Repository
 from tokenizer.hub import OFFICIAL, REVISION, SHA256, Source, demo_folder, find
 
 IDS = torch.tensor([[2, 11, 3]])
@@ -71,7 +72,7 @@ def test_what_is_neither_a_folder_nor_a_name_never_reaches_the_hub(
     load, name: str, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hub, "_from_hub", lambda *_: pytest.fail("asked the Hub"))
+    monkeypatch.setattr(hub.download, "get_file", lambda *_: pytest.fail("asked the Hub"))
     with pytest.raises(FileNotFoundError, match="is no folder, no Hub name") as caught:
         load(name)
     assert repr(name) in str(caught.value)
@@ -85,10 +86,13 @@ def test_official_and_demo_mean_themselves_whatever_lies_in_the_current_folder(
         (tmp_path / name).mkdir()
     assert find("demo").folder == demo_folder()
     assert find("distilbert-base-uncased") == find(OFFICIAL)
-    assert find(OFFICIAL) == Source(repo=OFFICIAL, revision=REVISION, sha256=SHA256[OFFICIAL])
+    assert find(OFFICIAL) == Source(
+        repository=Repository(OFFICIAL, REVISION), sha256=SHA256[OFFICIAL]
+    )
     assert find("./demo") == find(Path("demo")) == Source(folder=Path("demo"))
     assert find("other") == Source(folder=Path("other"))
-    assert find("another") == Source(repo="another", revision="main")
+    assert find("another") == Source(repository=Repository("another"))
+    assert find("a/b@v1.0") == Source(repository=Repository("a/b", "v1.0"))
 
 
 def test_a_folder_without_config_or_weights_is_named(tmp_path: Path) -> None:
@@ -106,16 +110,17 @@ def test_a_folder_without_config_or_weights_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("offline", [True, False])
 @pytest.mark.parametrize("name", ["distilbert-base-uncased", "someone/some-model"])
 @both
-def test_without_network_and_cache_the_error_names_the_repository_and_the_demo_at_once(
+def test_without_network_and_cache_the_error_names_the_repository(
     load, cache: Path, monkeypatch, capfd, name: str, offline: bool
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(hub.download, "WAITS", (0.1, 0.1))
     start = time.monotonic()
     with pytest.raises(OSError) as caught:
         load(name)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 3
     message = str(caught.value)
-    assert name in message and "'demo'" in message and len(message.splitlines()) == 2
+    assert name in message and "give a folder" in message and len(message.splitlines()) == 1
     assert capfd.readouterr() == ("", "")  # no lines of the library's above it
 
 

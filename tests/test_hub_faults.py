@@ -1,0 +1,268 @@
+"""The Hub as it is on bad days: huggingface_hub's own client against the stand-in of hub_server."""
+
+import errno
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants, file_download
+
+from minibert import DistilBertModel
+from tests.hub_server import Hub
+from tests.tiny import TINY
+from tokenizer import WordPieceTokenizer, download
+from tokenizer.hub import Source, find
+
+NAME = "someone/some-model"
+COMMIT, NEWER = "a" * 40, "b" * 40
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a model with the tokenizer of transformers 4."""
+    folder = tmp_path_factory.mktemp("files")
+    torch.manual_seed(0)
+    DistilBertModel(TINY).save_pretrained(folder)
+    WordPieceTokenizer.from_pretrained("demo").save_pretrained(folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def hub(cache: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]) -> Iterator[Hub]:
+    """The stand-in with one model, asked by the client with short waits."""
+    server = Hub()
+    server.add(NAME, files)
+    use(server.url, monkeypatch)
+    monkeypatch.setattr(download, "TIMEOUT", 1.0)
+    monkeypatch.setattr(download, "WAITS", (0.1, 0.1, 0.1))
+    yield server
+    server.close()
+
+
+def use(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the client in this process, which was imported offline, go to this address."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+def refusal(name: str = NAME, filename: str = CONFIG) -> str:
+    """What is said when the file is not to be had: one or two lines."""
+    with pytest.raises((OSError, ValueError)) as caught:
+        find(name).file(filename)
+    message = str(caught.value)
+    assert len(message.splitlines()) <= 2 and "\n\n" not in message
+    return message
+
+
+# What is cached
+
+
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_what_has_been_fetched_is_never_asked_for_again(hub, is_reachable: bool) -> None:
+    """Nor is what the repository is known not to have."""
+    wanted = [CONFIG, WEIGHTS, "vocab.txt", "tokenizer.json", "added_tokens.json"]
+    first = [find(NAME).optional(filename) for filename in wanted]
+    assert [path and path.name for path in first] == [CONFIG, WEIGHTS, "vocab.txt", None, None]
+    hub.requests.clear()
+    if not is_reachable:
+        hub.fault("", "drop")
+    assert [find(NAME).optional(filename) for filename in wanted] == first
+    assert hub.requests == []
+
+
+def test_model_and_tokenizer_load_by_name(hub, files) -> None:
+    model = DistilBertModel.from_pretrained(NAME)
+    assert model.config.dim == TINY.dim
+    assert WordPieceTokenizer.from_pretrained(NAME)("hello")["input_ids"] == [101, 7592, 102]
+
+
+def test_all_files_are_of_one_commit_even_if_the_branch_moves(hub, files) -> None:
+    assert find(NAME).file(CONFIG).parent.name == COMMIT
+    hub.add(NAME, files | {WEIGHTS: b"newer"}, NEWER)
+    assert find(NAME).file(WEIGHTS).parent.name == COMMIT
+
+
+def test_a_revision_can_be_named(hub, files) -> None:
+    hub.add(NAME, files | {CONFIG: b"{}"}, NEWER)
+    assert find(f"{NAME}@{COMMIT}").file(CONFIG).read_bytes() == files[CONFIG]
+    assert find(NAME).file(CONFIG).read_bytes() == b"{}"
+    assert "'v2'" in (message := refusal(f"{NAME}@v2")) and "revision" in message
+
+
+def test_an_old_name_is_followed(hub, files) -> None:
+    hub.redirects["old-name"] = NAME
+    assert find("old-name").file(CONFIG).read_bytes() == files[CONFIG]
+    assert find("old-name").file(WEIGHTS).read_bytes() == files[WEIGHTS]
+
+
+def test_all_files_of_a_pattern_come_and_are_cached(hub) -> None:
+    data = {"split/train-0.parquet": b"1", "split/test-0.parquet": b"2", "other/a.parquet": b"3"}
+    hub.add("datasets/someone/data", {"README.md": b"", **data})
+    source = Source(repository=download.Repository("someone/data", kind="dataset"))
+    found = source.files("split/*.parquet")
+    assert [path.name for path in found] == ["test-0.parquet", "train-0.parquet"]
+    hub.requests.clear()
+    assert source.files("split/*.parquet") == found and hub.requests == []
+    assert [path.name for path in source.files("other/*")] == ["a.parquet"]
+
+
+# What passes
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.parametrize("kind", [429, 500, 503, "drop", "silent"])
+def test_trouble_that_passes_is_ridden_out(hub, files, monkeypatch, capfd, method, kind) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
+    hub.fault(WEIGHTS, kind, times=1, method=method)
+    assert find(NAME).file(WEIGHTS).read_bytes() == files[WEIGHTS]
+    assert capfd.readouterr() == ("", "")  # no lines of the library's
+
+
+def test_a_wait_that_the_hub_asks_for_is_kept(hub) -> None:
+    hub.fault(CONFIG, 429, times=1, Retry_After="1")
+    start = time.monotonic()
+    find(NAME).file(CONFIG)
+    assert time.monotonic() - start > 1
+
+
+@pytest.mark.parametrize("kind", ["cut", "stall"])
+def test_a_download_that_breaks_off_is_resumed(hub, files, monkeypatch, capfd, kind) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 100)
+    hub.fault(f"cdn/{NAME}", kind, times=1, method="GET")
+    assert find(NAME).file(WEIGHTS).read_bytes() == files[WEIGHTS]
+    assert sum(f"{WEIGHTS} bytes=" in request for request in hub.requests) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_wrong_bytes_are_fetched_once_more(hub, files) -> None:
+    hub.fault(f"cdn/{NAME}", "wrong", times=1, method="GET")
+    assert find(NAME).file(WEIGHTS).read_bytes() == files[WEIGHTS]
+
+
+def test_a_blocked_xet_store_is_not_needed(hub, files) -> None:
+    hub.is_xet = True
+    assert find(NAME).file(WEIGHTS).read_bytes() == files[WEIGHTS]
+
+
+# What does not pass
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "words"),
+    [
+        (401, {}, "not found"),
+        (404, {}, "not found"),
+        (401, {"X_Error_Code": "RepoNotFound"}, "not found"),
+        (403, {}, "no permission"),
+        (403, {"X_Error_Code": "GatedRepo"}, f"gated; ask for access at http.*/{NAME},"),
+        (404, {"X_Error_Code": "RevisionNotFound"}, "there is no revision 'main'"),
+        (429, {}, "HTTP status 429"),
+        (503, {}, "HTTP status 503"),
+    ],
+)
+def test_a_refusal_names_its_cause(hub, status: int, headers: dict, words: str) -> None:
+
+    hub.fault(NAME, status, **headers)
+    message = refusal()
+    assert re.search(words, message) and f"{CONFIG} of {NAME}" in message
+
+
+def test_bytes_that_stay_wrong_are_refused_with_the_real_file(hub, cache) -> None:
+    hub.fault(f"cdn/{NAME}", "wrong", method="GET")
+    message = refusal(filename=WEIGHTS)
+    blob = Path(message.split(" is not")[0])
+    assert blob.parent.name == "blobs" and blob.is_file() and not blob.is_symlink()
+    assert sum("GET /cdn" in request for request in hub.requests) == 2
+    hub.faults.clear()
+    assert find(NAME).file(WEIGHTS).is_file()  # the next try repairs it by itself
+
+
+def test_a_cached_file_that_is_corrupt_is_named_where_it_cannot_be_fetched_again(hub) -> None:
+    blob = find(NAME).file(WEIGHTS).resolve()
+    blob.write_bytes(b"something else")
+    hub.fault("", "drop")
+    message = refusal(filename=WEIGHTS)
+    assert str(blob) in message and "cannot be reached" in message
+
+
+@pytest.mark.parametrize("name", [NAME, "distilbert-base-uncased"])
+def test_no_server_at_all_is_told_within_seconds(cache, monkeypatch, capfd, name: str) -> None:
+    use("http://127.0.0.1:9", monkeypatch)
+    monkeypatch.setattr(download, "WAITS", (0.1, 0.1, 0.1))
+    start = time.monotonic()
+    assert "cannot be reached" in refusal(name)
+    assert time.monotonic() - start < 3 and capfd.readouterr() == ("", "")
+
+
+def test_a_network_that_never_answers_is_given_up(hub, capfd) -> None:
+    hub.fault("", "silent")
+    start = time.monotonic()
+    assert "cannot be reached" in refusal()
+    assert time.monotonic() - start < 10 and capfd.readouterr() == ("", "")
+
+
+def test_the_limits_add_up_to_what_is_promised() -> None:
+    """Unreachable: 10 s; never answering: 35 s."""
+    assert sum(download.WAITS) < 8
+    first_failure = time_passed = download.TIMEOUT
+    for wait in download.WAITS:
+        if time_passed - first_failure <= download.PATIENCE:
+            time_passed += wait + download.TIMEOUT
+    assert time_passed < 30
+
+
+def test_offline_mode_is_named(hub, monkeypatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE is set" in refusal() and hub.requests == []
+
+
+def test_a_full_disk_is_named(hub, monkeypatch) -> None:
+    def write(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(file_download, "http_get", write)
+    assert "No space left on device" in refusal()
+
+
+def test_a_read_only_cache_serves_what_it_has_and_is_named_for_the_rest(
+    hub, cache, monkeypatch
+) -> None:
+    find(NAME).file(CONFIG)
+    folders = [cache, *(path for path in cache.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    if os.access(cache, os.W_OK):  # the superuser may write everywhere
+
+        def write(*args, **kwargs):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(cache))
+
+        monkeypatch.setattr(file_download, "_download_to_tmp_and_move", write)
+    assert find(NAME).file(CONFIG).is_file()
+    message = refusal(filename=WEIGHTS)
+    assert "Permission denied" in message and str(cache) in message
+    for folder in folders:
+        folder.chmod(0o755)
+
+
+def test_a_long_download_says_a_line_now_and_then(hub, monkeypatch, capfd) -> None:
+    monkeypatch.setattr(download, "SAY_EVERY", 0.3)
+    hub.fault(f"cdn/{NAME}", "slow", times=1, method="GET")
+    find(NAME).file(WEIGHTS)
+    lines = capfd.readouterr().err.splitlines()
+    assert 2 <= len(lines) <= 5
+    assert all(line.startswith(f"fetching {WEIGHTS} of {NAME}: ") for line in lines)
