@@ -45,7 +45,7 @@ def hub(cache: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]) -
     server = Hub()
     server.add(NAME, files)
     use(server.url, monkeypatch)
-    monkeypatch.setattr(download, "TIMEOUT", 1.0)
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
     monkeypatch.setattr(download, "WAITS", (0.1, 0.1, 0.1))
     yield server
     server.close()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-TIMEOUT = 8.0  # seconds that the Hub has for its first answer
+TIMEOUT = 7.0  # seconds that the Hub has for its first answer
 WAITS = (1.0, 2.0, 3.0)  # seconds before the second, third and fourth try ...
 PATIENCE = 12.0  # ... which are not begun later than this after the first failure
 LONGEST_WAIT = 30.0  # seconds, where the Hub itself says for how long it wants no more questions
