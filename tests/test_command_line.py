@@ -1,6 +1,8 @@
 """The command line: mistakes cost one line, never a traceback."""
 
+import dataclasses
 import os
+import re
 import subprocess
 import sys
 
@@ -9,7 +11,7 @@ import pytest
 from tests import ROOT
 from train.__main__ import main
 from train.command_line import parse
-from train.options import PACKAGED, FinetuneOptions
+from train.options import COMMANDS, PACKAGED, FinetuneOptions
 
 USAGE = {
     "batch size 0": (["finetune", "--batch-size", "0"], "--batch-size: 0 is below 1"),
@@ -60,6 +62,82 @@ def test_a_mistake_is_a_short_message_and_status_2(
     assert status == 2
     assert message in error and "Traceback" not in error and len(error.splitlines()) <= 2
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("--lerning-rate", "--lr"),
+        ("--learning-rate", "--lr"),
+        ("--num-train-epochs", "--epochs"),
+        ("--epoch", "--epochs"),
+        ("--output", "--output-dir"),
+    ],
+)
+def test_a_misspelt_flag_is_answered_with_the_one_that_was_meant(capsys, word, meant):
+    with pytest.raises(SystemExit):
+        parse(["finetune", word, "1"])
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_a_misspelt_command_is_answered_with_the_one_that_was_meant(capsys):
+    with pytest.raises(SystemExit):
+        parse(["fintune", "--demo"])
+    error = capsys.readouterr().err
+    assert "did you mean finetune?" in error and len(error.splitlines()) == 1
+
+
+def test_help_shows_options_in_groups_with_defaults_and_an_example(capsys):
+    for command, groups in {
+        "finetune": ["data", "model", "training", "run"],
+        "evaluate": ["data", "model", "evaluation", "run"],
+        "explore": ["data", "model", "run"],
+        "predict": ["model", "prediction"],
+    }.items():
+        with pytest.raises(SystemExit) as left:
+            parse([command, "--help"])
+        text = capsys.readouterr().out
+        assert left.value.code == 0
+        assert re.findall(r"^(\w+):$", text, re.MULTILINE)[1:] == groups
+        assert f"example: python -m train {command} " in text
+        for field in dataclasses.fields(COMMANDS[command]):
+            assert field.name in text or "--" + field.name.replace("_", "-") in text
+        if command == "finetune":
+            assert "(default: 2e-05)" in " ".join(text.split())
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as left:
+        parse(["--version"])
+    assert left.value.code == 0
+    assert re.fullmatch(r"minibert \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_help_takes_under_half_a_cpu_second_and_imports_no_torch():
+    code = "import sys, time; from train.__main__ import main\n"
+    code += "try: main(['finetune', '--help'])\nfinally: print(time.process_time(), 'torch' in "
+    code += "sys.modules, 'pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    seconds, *heavy = done.stdout.splitlines()[-1].split()
+    assert float(seconds) < 0.5 and heavy == ["False", "False"]
+
+
+def test_what_is_loaded_is_named_before_torch_is_imported(tiny_model, few_sentences, tmp_path):
+    """The first line of output, from a process in which torch cannot be imported."""
+    code = "import sys; sys.modules['torch'] = None; from train.__main__ import main; "
+    code += "main(sys.argv[1:])"
+    words = ["explore", "--model", str(tiny_model), "--dataset", str(few_sentences)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == f"loading model {tiny_model}, data {few_sentences} ...\n"
+
+
+def test_control_characters_in_an_error_are_shown_and_not_obeyed(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "--model", "./a\x1b[2Jb\rc", "x"]) == 2
+    error = capsys.readouterr().err
+    assert r"a\x1b[2Jb\rc" in error and "\x1b" not in error and "\r" not in error
 
 
 def test_ctrl_c_ends_with_130_and_one_line(capsys, monkeypatch):

@@ -1,15 +1,33 @@
 """predict answers each text in its order, whatever the number of texts."""
 
 import json
+import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+import torch
 
 import train.predict
+from minibert import DistilBertForSequenceClassification
+from tests import ROOT
+from tokenizer import WordPieceTokenizer
 from train.data import EMOTION_LABELS
 from train.options import PredictOptions
-from train.predict import format_prediction
+from train.predict import json_line, print_answer, shorten
 
 SCORES = {"sadness": 0.1, "joy": 0.7, "love": 0.2}
+
+
+# Runs the command line, then tells the peak of its memory in KB.
+MEASURED = """
+import resource, sys
+from train.__main__ import console
+status = console()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+sys.exit(status)
+"""
 
 
 @pytest.fixture
@@ -24,14 +42,35 @@ def predict(command):
     return lines
 
 
-def test_a_text_is_answered_with_its_likeliest_label() -> None:
-    line = format_prediction("what a day", SCORES, PredictOptions())
-    assert line == "joy 0.700  what a day"
+def test_a_text_is_answered_with_its_likeliest_label(capsys) -> None:
+    print_answer("what a day", SCORES, PredictOptions())
+    assert capsys.readouterr().out == "joy 0.700  what a day\n"
 
 
-def test_all_labels_come_in_the_order_of_their_probability() -> None:
-    line = format_prediction("what a day", SCORES, PredictOptions(all=True))
-    assert line == "joy 0.700  love 0.200  sadness 0.100  what a day"
+def test_all_labels_come_in_the_order_of_their_probability(capsys) -> None:
+    print_answer("what a day", SCORES, PredictOptions(all=True))
+    assert capsys.readouterr().out == "joy 0.700  love 0.200  sadness 0.100  what a day\n"
+
+
+def test_below_the_threshold_there_is_no_label(capsys) -> None:
+    for threshold, label in ((0.7, "joy"), (0.71, "(none)")):
+        print_answer("what a day", SCORES, PredictOptions(threshold=threshold))
+        assert capsys.readouterr().out == f"{label} 0.700  what a day\n"
+    assert json.loads(json_line("x", SCORES, PredictOptions(threshold=0.71)))["label"] == ""
+
+
+def test_a_text_of_two_lines_is_answered_on_one(predict) -> None:
+    (line,) = predict("one\ntwo\u2028three")
+    assert line.endswith("  one\\ntwo\\u2028three")
+
+
+def test_control_characters_are_shown_and_not_obeyed(predict) -> None:
+    hostile = "a\x1b[2Jb\x9b31mc\rd\x07"
+    (line,) = predict(hostile)
+    assert line.endswith(r"a\x1b[2Jb\x9b31mc\rd\x07")
+    (line,) = predict("--json", hostile)
+    assert json.loads(line)["text"] == hostile
+    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in line)
 
 
 def test_texts_of_the_command_line_are_answered_in_their_order(predict) -> None:
@@ -50,8 +89,85 @@ def test_json_lines_hold_every_probability_with_all(predict) -> None:
 
 
 def test_standard_input_is_read_as_utf8_in_any_locale_line_by_line(predict) -> None:
-    lines = predict("--json", stdin="süß\r\n\nlast".encode() + b"\xff\n")
-    assert [json.loads(line)["text"] for line in lines] == ["süß", "", "last\ufffd"]
+    lines = predict("--json", stdin="\ufeffsüß\r\n\nlast".encode())
+    assert [json.loads(line)["text"] for line in lines] == ["süß", "", "last"]
+
+
+@pytest.mark.parametrize(
+    ("stdin", "message"),
+    [
+        (b"fine\nlast\xff\n", "standard input, line 2: not UTF-8: byte 0xff"),
+        ("fine\n".encode("utf-16"), "UTF-16"),
+        ("fine\n".encode("utf-16-le"), "UTF-16"),
+    ],
+)
+def test_input_that_is_no_utf8_is_refused_with_its_line(command, stdin, message) -> None:
+    refused = command("predict", stdin=stdin)
+    assert refused.status == 2 and message in refused.err and refused.out == ""
+
+
+def test_a_file_among_the_texts_is_refused_with_a_hint(command, tmp_path) -> None:
+    (tmp_path / "new.txt").write_text("fine\n")
+    refused = command("predict", "fine", str(tmp_path / "new.txt"))
+    assert refused.status == 2 and f"{tmp_path / 'new.txt'} is a file" in refused.err
+
+
+def test_the_folder_of_a_run_stands_for_its_model(command, finished) -> None:
+    folder = finished("finetune", "--epochs", "1", "--save-steps", "5").folder
+    answers = [
+        command("predict", "--model", str(model), "fine").out
+        for model in (folder, folder / "final")
+    ]
+    assert answers[0] == answers[1] != ""
+
+
+def test_weights_that_are_not_numbers_are_refused(command, tiny_classifier, tmp_path) -> None:
+    model = DistilBertForSequenceClassification.from_pretrained(tiny_classifier)
+    with torch.no_grad():
+        model.classifier.bias[1] = float("nan")
+    shutil.copytree(tiny_classifier, tmp_path / "broken")
+    model.save_pretrained(tmp_path / "broken")
+    for name in ("predict", "evaluate"):
+        refused = command(name, "--model", str(tmp_path / "broken"), stdin=b"fine\n")
+        assert refused.status == 2 and "classifier.bias holds NaN or infinity" in refused.err
+
+
+def test_a_long_text_is_cut_where_its_tokens_stay_the_same() -> None:
+    tokenizer = WordPieceTokenizer.from_pretrained("demo")
+    random = np.random.default_rng(0)
+    pieces = [
+        "hello",
+        "unaffable",
+        "x" * 90,
+        "y" * 5_000,
+        "é",
+        "中文",
+        "!!",
+        "don't",
+        "[MASK]",
+        "\t",
+    ]
+    for n_spaces in (1, 300):
+        for limit in (3, 64, 512):
+            words = [str(word) for word in random.choice(pieces, 500)]
+            text = (" " * n_spaces).join(words) + "z" * 300_000
+            short = shorten(text, limit, tokenizer)
+            ids = [
+                tokenizer(t, truncation=True, max_length=limit)["input_ids"] for t in (text, short)
+            ]
+            assert ids[0] == ids[1] and len(short) < len(text)
+
+
+@pytest.mark.slow
+def test_a_line_of_20_mb_takes_little_memory(tiny_classifier) -> None:
+    """Not counting what the program takes anyway: three times the line at most."""
+    words = [sys.executable, "-c", MEASURED, "predict", "--model", str(tiny_classifier)]
+    peaks = []
+    for n_words in (1, 4_000_000):
+        done = subprocess.run(words, cwd=ROOT, input=b"word " * n_words, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stderr.split()[-1]) * 1024)
+    assert peaks[1] - peaks[0] < 5 * 20_000_000, peaks
 
 
 def test_an_answer_does_not_depend_on_the_texts_around_it(predict, monkeypatch) -> None:

@@ -18,8 +18,8 @@ MISTAKES = (ValueError, OSError, ArithmeticError)
 
 def main(arguments: list[str]) -> int:
     """Run one command; its exit status: 0 done, 2 the user's mistake, 130 Ctrl-C."""
-    command, options = parse(arguments)
     with control_characters_shown():
+        command, options = parse(arguments)
         if os.environ.get("RANK", "0") == "0":  # only rank 0 prints
             stream = sys.stderr if command == "predict" else sys.stdout  # predict prints answers
             print(loading(options), file=stream, flush=True)
@@ -68,7 +68,8 @@ def loading(options: Options) -> str:
     values = options.as_dict()
     files = [values.get(f"{name}_file") for name in ("train", "eval", "test")]
     data = ", ".join(file for file in files if file) or values.get("dataset")
-    return f"loading model {values.get('model')}" + (f", data {data}" if data else "") + " ..."
+    text = f"loading model {values.get('model')}" + (f", data {data}" if data else "") + " ..."
+    return text.replace("\r", "\\r")
 
 
 def message(error: BaseException) -> str:

@@ -190,6 +190,7 @@ class PredictOptions(ComputeOptions):
     example = 'predict --model runs/mine "what a day"'
 
     texts: tuple[str, ...] = flag((), "texts to classify", positional=True, nargs="*")
+    threshold: float = flag(0.0, "no label where its probability is lower", 0, at_most=1)
     all: bool = flag(False, "the probability of every label, not only of the likeliest")
     json: bool = flag(False, "one JSON object per text")
 

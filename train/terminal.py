@@ -1,25 +1,25 @@
 """Output that a terminal can be given, whatever texts, labels and file names hold."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-# Control characters (Unicode category Cc) and what is printed for them. A terminal obeys them: a
-# text could erase lines above it, change colours, or set the window's title.
-ESCAPES = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 160)]}
-
 
 class Shown:
-    """A text stream that prints control characters as escapes, but for those in `kept`."""
+    """A text stream that prints control characters (Unicode's Cc) as escapes, but for `kept`.
+
+    A terminal obeys them: a text could erase lines above it, or set the window's title."""
 
     def __init__(self, stream: Any, kept: str):
         self.stream = stream
-        self.escapes = {code: text for code, text in ESCAPES.items() if chr(code) not in kept}
+        codes = [code for code in [*range(32), *range(127, 160)] if chr(code) not in kept]
+        self.control = re.compile("[" + "".join(re.escape(chr(code)) for code in codes) + "]")
 
     def write(self, text: str) -> int:
         """Write the text and return its length."""
-        self.stream.write(text.translate(self.escapes))
+        self.stream.write(self.control.sub(lambda found: f"\\x{ord(found[0]):02x}", text))
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
