@@ -1,7 +1,7 @@
 """What all tests share: no network unless asked for, and an honest count of what could not run."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Read by huggingface_hub and datasets when they are imported, so it is set before anything else.
@@ -14,9 +14,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 from tests import EMOTION
 from tests.command import Result, run_command
+from tests.hub_server import Hub, point_to
 from tests.tiny import REAL_VOCABULARY, tiny
 
 
@@ -128,6 +130,23 @@ def finished(usual_flags: Callable, tmp_path_factory: pytest.TempPathFactory) ->
         return results[key]
 
     return run
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Hub cache in which nothing lies."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def stand_in(empty_cache: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Iterator[Hub]:
+    """The Hub is a server in this process with one model, someone/some-model, and its tokenizer."""
+    hub = Hub()
+    hub.add("someone/some-model", {path.name: path.read_bytes() for path in tiny_model.iterdir()})
+    point_to(hub.url, monkeypatch)
+    yield hub
+    hub.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face Hub on this machine's loopback: standard library only.
+"""A stand-in for the Hugging Face Hub on this machine's loopback, by the standard library.
 
 It answers what huggingface_hub asks: resolve (HEAD and GET, ETag, Range, redirects), repository
 information, trees. Faults are planted by the part of the path that they concern.
@@ -11,6 +11,11 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
+
+import pytest
+from huggingface_hub import constants
+
+from tokenizer import download
 
 LARGE = (".safetensors", ".parquet")  # kept in LFS: fetched by a redirect, ETag is the sha256
 
@@ -52,6 +57,17 @@ class Hub(ThreadingHTTPServer):
         self.stop.set()
         self.shutdown()
         self.server_close()
+
+
+def point_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the client in this process, which was imported offline, go to this address, with short
+    waits."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
+    monkeypatch.setattr(download, "WAITS", (0.1, 0.1, 0.1))
 
 
 def etag(filename: str, content: bytes) -> str:

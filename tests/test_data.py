@@ -136,7 +136,7 @@ def test_the_bare_name_emotion_means_the_hubs_set_whatever_lies_here(tmp_path, m
     write(tmp_path / "emotion" / "train.txt", "a;joy\nb;love\n")
     monkeypatch.chdir(tmp_path)
     for name in ("emotion", "dair-ai/emotion"):
-        with pytest.raises(ConnectionError, match=r"dair-ai/emotion.*--demo"):
+        with pytest.raises(ConnectionError, match=r"dair-ai/emotion.*give a folder"):
             load_data(options(dataset=name))
     assert sizes(load_data(options(dataset="./emotion"))) == {"train": 2}
 

@@ -4,16 +4,13 @@ import errno
 import os
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from huggingface_hub import constants, file_download
 
 from minibert import DistilBertModel
-from tests.hub_server import Hub
-from tests.tiny import TINY
+from tests.hub_server import Hub, point_to
 from tokenizer import WordPieceTokenizer, download
 from tokenizer.hub import Source, find
 
@@ -22,41 +19,16 @@ COMMIT, NEWER = "a" * 40, "b" * 40
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files of a model with the tokenizer of transformers 4."""
-    folder = tmp_path_factory.mktemp("files")
-    torch.manual_seed(0)
-    DistilBertModel(TINY).save_pretrained(folder)
-    WordPieceTokenizer.from_pretrained("demo").save_pretrained(folder)
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+@pytest.fixture
+def files(stand_in: Hub) -> dict[str, bytes]:
+    """The files of the stand-in's one model."""
+    return stand_in.repositories[NAME][COMMIT]
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    return tmp_path / "hub"
-
-
-@pytest.fixture
-def hub(cache: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]) -> Iterator[Hub]:
-    """The stand-in with one model, asked by the client with short waits."""
-    server = Hub()
-    server.add(NAME, files)
-    use(server.url, monkeypatch)
-    monkeypatch.setattr(download, "TIMEOUT", 0.5)
-    monkeypatch.setattr(download, "WAITS", (0.1, 0.1, 0.1))
-    yield server
-    server.close()
-
-
-def use(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the client in this process, which was imported offline, go to this address."""
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    template = url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+def hub(stand_in: Hub) -> Hub:
+    """The stand-in Hub with one model."""
+    return stand_in
 
 
 def refusal(name: str = NAME, filename: str = CONFIG) -> str:
@@ -85,8 +57,7 @@ def test_what_has_been_fetched_is_never_asked_for_again(hub, is_reachable: bool)
 
 
 def test_model_and_tokenizer_load_by_name(hub, files) -> None:
-    model = DistilBertModel.from_pretrained(NAME)
-    assert model.config.dim == TINY.dim
+    assert DistilBertModel.from_pretrained(NAME).config.dim == 16
     assert WordPieceTokenizer.from_pretrained(NAME)("hello")["input_ids"] == [101, 7592, 102]
 
 
@@ -113,11 +84,12 @@ def test_all_files_of_a_pattern_come_and_are_cached(hub) -> None:
     data = {"split/train-0.parquet": b"1", "split/test-0.parquet": b"2", "other/a.parquet": b"3"}
     hub.add("datasets/someone/data", {"README.md": b"", **data})
     source = Source(repository=download.Repository("someone/data", kind="dataset"))
-    found = source.files("split/*.parquet")
-    assert [path.name for path in found] == ["test-0.parquet", "train-0.parquet"]
+    found = source.snapshot("split/*.parquet")
+    assert found[1] == ["split/test-0.parquet", "split/train-0.parquet"]
+    assert (found[0] / found[1][0]).read_bytes() == b"2"
     hub.requests.clear()
-    assert source.files("split/*.parquet") == found and hub.requests == []
-    assert [path.name for path in source.files("other/*")] == ["a.parquet"]
+    assert source.snapshot("split/*.parquet") == found and hub.requests == []
+    assert source.snapshot("other/*")[1] == ["other/a.parquet"]
 
 
 # What passes
@@ -182,7 +154,7 @@ def test_a_refusal_names_its_cause(hub, status: int, headers: dict, words: str) 
     assert re.search(words, message) and f"{CONFIG} of {NAME}" in message
 
 
-def test_bytes_that_stay_wrong_are_refused_with_the_real_file(hub, cache) -> None:
+def test_bytes_that_stay_wrong_are_refused_with_the_real_file(hub) -> None:
     hub.fault(f"cdn/{NAME}", "wrong", method="GET")
     message = refusal(filename=WEIGHTS)
     blob = Path(message.split(" is not")[0])
@@ -201,8 +173,10 @@ def test_a_cached_file_that_is_corrupt_is_named_where_it_cannot_be_fetched_again
 
 
 @pytest.mark.parametrize("name", [NAME, "distilbert-base-uncased"])
-def test_no_server_at_all_is_told_within_seconds(cache, monkeypatch, capfd, name: str) -> None:
-    use("http://127.0.0.1:9", monkeypatch)
+def test_no_server_at_all_is_told_within_seconds(
+    empty_cache, monkeypatch, capfd, name: str
+) -> None:
+    point_to("http://127.0.0.1:9", monkeypatch)
     monkeypatch.setattr(download, "WAITS", (0.1, 0.1, 0.1))
     start = time.monotonic()
     assert "cannot be reached" in refusal(name)
@@ -240,21 +214,21 @@ def test_a_full_disk_is_named(hub, monkeypatch) -> None:
 
 
 def test_a_read_only_cache_serves_what_it_has_and_is_named_for_the_rest(
-    hub, cache, monkeypatch
+    hub, empty_cache: Path, monkeypatch
 ) -> None:
     find(NAME).file(CONFIG)
-    folders = [cache, *(path for path in cache.rglob("*") if path.is_dir())]
+    folders = [empty_cache, *(path for path in empty_cache.rglob("*") if path.is_dir())]
     for folder in folders:
         folder.chmod(0o555)
-    if os.access(cache, os.W_OK):  # the superuser may write everywhere
+    if os.access(empty_cache, os.W_OK):  # the superuser may write everywhere
 
         def write(*args, **kwargs):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(cache))
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(empty_cache))
 
         monkeypatch.setattr(file_download, "_download_to_tmp_and_move", write)
     assert find(NAME).file(CONFIG).is_file()
     message = refusal(filename=WEIGHTS)
-    assert "Permission denied" in message and str(cache) in message
+    assert "Permission denied" in message and str(empty_cache) in message
     for folder in folders:
         folder.chmod(0o755)
 

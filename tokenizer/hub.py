@@ -64,14 +64,17 @@ class Source:
         path = self.folder / filename
         return checked(path, self, filename) if path.exists() else None
 
-    def files(self, *patterns: str) -> list[Path]:
-        """All files of a repository that fit one of the patterns, such as `split/*.parquet`."""
+    def snapshot(self, *patterns: str) -> tuple[Path, list[str]]:
+        """A folder, and the names in it of all files of a repository that fit one of the patterns,
+        such as `split/*.parquet`. Raises like `file`; there may be none."""
         assert self.repository is not None
         folder = download.get_files(self.repository, list(patterns))
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         names = [path.relative_to(folder).as_posix() for path in paths]
-        fitting = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
-        return [checked(folder / name, self, name) for name in fitting]
+        names = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+        for name in names:
+            checked(folder / name, self, name)
+        return folder, names
 
 
 def find(name_or_folder: str | os.PathLike[str]) -> Source:

@@ -11,17 +11,14 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 from datasets import ClassLabel, Dataset, load_dataset
-from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+from datasets.exceptions import DatasetGenerationError
 
 from minibert import DistilBertConfig
 from tokenizer import WordPieceTokenizer
 from train.batches import Encoded
+from train.hub_data import EMOTION, EMOTION_LABELS, load_splits
 from train.options import DataOptions
 
-EMOTION = "dair-ai/emotion"
-EMOTION_REVISION = "cab853a1dbdf4c42c2b3ef2173804746df8825fe"
-EMOTION_ROWS = {"train": 16_000, "validation": 2_000, "test": 2_000}
-EMOTION_LABELS = ["sadness", "joy", "love", "anger", "fear", "surprise"]  # ids 0 to 5
 DEMO_FOLDER = Path(__file__).parent / "demo"
 
 SPLITS = {
@@ -90,7 +87,7 @@ def find_files(options: DataOptions) -> dict[str, Path] | None:
         return files_in(folder)
     if folder.is_file():
         raise ValueError(f"--dataset {name} is a file; name it with --train-file")
-    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+    if name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") != 1:
         raise FileNotFoundError(f"--dataset {name}: there is no such folder")
     return None
 
@@ -114,28 +111,8 @@ def files_in(folder: Path) -> dict[str, Path]:
 
 
 def load_hub(name: str) -> dict[str, pd.DataFrame]:
-    """A data set of the Hub; the emotion set at its pinned revision, checked against its facts."""
-    is_emotion = name in ("emotion", EMOTION)
-    try:
-        if is_emotion:
-            data = load_dataset(EMOTION, "split", revision=EMOTION_REVISION)
-        else:
-            data = load_dataset(name)
-    except DatasetNotFoundError as error:
-        raise FileNotFoundError(
-            f"--dataset {name}: no such data set on the Hub; a folder is named by a path: ./{name}"
-        ) from error
-    except (ConnectionError, OSError) as error:
-        raise ConnectionError(
-            f"cannot get {EMOTION if is_emotion else name}: the Hub cannot be reached and it is "
-            "not in the cache. Without a network: --demo, or --dataset ./folder"
-        ) from error
-    if is_emotion:
-        rows = {split: data[split].num_rows for split in data}
-        feature = data["train"].features.get("label")
-        if rows != EMOTION_ROWS or getattr(feature, "names", None) != EMOTION_LABELS:
-            raise ValueError(f"{EMOTION} is not what it was: rows {rows}, label {feature}")
-    return {split: to_frame(rows) for split, rows in data.items()}
+    """A data set of the Hub. Raises OSError or ValueError naming it and the cause."""
+    return {split: to_frame(rows) for split, rows in load_splits(name).items()}
 
 
 def to_frame(data: Dataset) -> pd.DataFrame:
@@ -143,7 +120,7 @@ def to_frame(data: Dataset) -> pd.DataFrame:
     frame = pd.DataFrame(data[:], dtype=object)
     for column, feature in data.features.items():
         if isinstance(feature, ClassLabel):
-            frame[column] = pd.Categorical.from_codes(frame[column], feature.names)
+            frame[column] = pd.Categorical.from_codes(frame[column].astype("int64"), feature.names)
     return frame
 
 
