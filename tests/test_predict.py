@@ -43,20 +43,22 @@ def predict(command):
 
 
 def test_a_text_is_answered_with_its_likeliest_label(capsys) -> None:
-    print_answer("what a day", SCORES, PredictOptions())
+    print_answer("what a day", SCORES, PredictOptions(model="x"))
     assert capsys.readouterr().out == "joy 0.700  what a day\n"
 
 
 def test_all_labels_come_in_the_order_of_their_probability(capsys) -> None:
-    print_answer("what a day", SCORES, PredictOptions(all=True))
+    print_answer("what a day", SCORES, PredictOptions(model="x", all=True))
     assert capsys.readouterr().out == "joy 0.700  love 0.200  sadness 0.100  what a day\n"
 
 
 def test_below_the_threshold_there_is_no_label(capsys) -> None:
     for threshold, label in ((0.7, "joy"), (0.71, "(none)")):
-        print_answer("what a day", SCORES, PredictOptions(threshold=threshold))
+        print_answer("what a day", SCORES, PredictOptions(model="x", threshold=threshold))
         assert capsys.readouterr().out == f"{label} 0.700  what a day\n"
-    assert json.loads(json_line("x", SCORES, PredictOptions(threshold=0.71)))["label"] == ""
+    assert (
+        json.loads(json_line("x", SCORES, PredictOptions(model="x", threshold=0.71)))["label"] == ""
+    )
 
 
 def test_a_text_of_two_lines_is_answered_on_one(predict) -> None:

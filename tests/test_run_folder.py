@@ -56,7 +56,7 @@ def test_overwriting_removes_only_what_the_command_writes(command, trained) -> N
 
 
 def test_a_folder_is_locked_while_a_run_writes_to_it(command, tmp_path) -> None:
-    with Run("evaluate", EvaluateOptions(output_dir=str(tmp_path / "run"))) as run:
+    with Run("evaluate", EvaluateOptions(model="m", output_dir=str(tmp_path / "run"))) as run:
         run.open(labels=["a"])
         refused = command("explore", "--overwrite")
         assert refused.status == 2 and "another run is writing to this folder" in refused.err

@@ -104,7 +104,11 @@ def test_the_command_line_of_options_gives_the_same_options() -> None:
     words = options.command_line("finetune")
     assert words == "python -m train finetune --demo --output-dir 'a b' --lr 0.0001"
     assert parse(["finetune", "--demo", "--output-dir", "a b", "--lr", "0.0001"])[1] == options
-    assert PredictOptions(texts=["a", "b c"]).command_line("predict").endswith("predict a 'b c'")
+    assert (
+        PredictOptions(model="m", texts=["a", "b c"])
+        .command_line("predict")
+        .endswith("predict --model m a 'b c'")
+    )
 
 
 def test_data_objects_are_named_in_the_configuration_by_their_type() -> None:

@@ -53,10 +53,10 @@ def parse(arguments: list[str]) -> tuple[str, Any]:
 
 def add_fields(parser: argparse.ArgumentParser, options_class: type[Options]) -> None:
     """A command-line argument for each field, under the heading of the class that defines it."""
-    headings = {}  # of every field
+    headings: dict[str, str] = {}  # of every field
     for parent in reversed(options_class.__mro__):
         for name in vars(parent).get("__annotations__", ()):
-            headings[name] = getattr(parent, "group", "")
+            headings.setdefault(name, getattr(parent, "group", ""))
     fields = dataclasses.fields(options_class)  # type: ignore[arg-type]
     for heading in sorted(set(headings.values()) - {""}, key=GROUPS.index):
         group = parser.add_argument_group(heading)

@@ -17,6 +17,7 @@ from train.batches import Encoded
 from train.device import Precision, Processes
 from train.forward import extract_features, extract_layers
 from train.options import ProbeOptions
+from train.runs import is_there
 
 
 def get_features(
@@ -31,7 +32,7 @@ def get_features(
     Raises ValueError where the file holds features of something else."""
     path = Path(options.features) if options.features else None
     made_from = identity(model, encoded, options, precision) if path else {}
-    if path and path.exists():
+    if path and is_there(path):
         features = read_features(path, list(encoded), made_from)
         print(f"features from {path}")
         return features

@@ -23,6 +23,7 @@ from typing import Any, Self
 # tutorial's for DistilBERT. What --demo stands for besides.
 PACKAGED = {"epochs": 4, "lr": 2e-4}
 DEMO = {"model": "demo", "dataset": "demo", "batch_size": 16}
+MAX_SEED = 2**32 - 1  # numpy's
 
 
 def flag(default: Any, help: str, at_least: float | None = None, **metadata: Any) -> Any:
@@ -54,7 +55,10 @@ class Options:
             values |= DEMO | given
         if values.get("model") == "demo":
             values |= PACKAGED | given
-        for name in fields:
+        for name, field in fields.items():
+            if "required" in field.metadata and not values[name]:
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(f"{flag} is missing: {field.metadata['required']}")
             object.__setattr__(self, name, values[name])  # frozen: `self.name = ` would raise
         object.__setattr__(self, "given", given)
 
@@ -146,7 +150,12 @@ class FinetuneOptions(RunOptions, ComputeOptions, DataOptions):
     lr: float = flag(2e-5, "learning rate of the first step; falls linearly to 0", at_least=0)
     weight_decay: float = flag(0.01, "AdamW's decay of matrices (not of biases and norms)", 0)
     max_steps: int = flag(0, "stop after so many optimiser steps (0: after the epochs)", 0)
-    seed: int = flag(42, "fixes the head's first weights, the order of examples, the dropout", 0)
+    seed: int = flag(
+        42,
+        "fixes the head's first weights, the order of examples, the dropout",
+        0,
+        at_most=MAX_SEED,
+    )
     save_steps: int = flag(0, "a checkpoint every so many steps (0: only when interrupted)", 0)
     resume: bool = flag(False, "go on from the newest whole checkpoint in the output folder")
 
@@ -161,7 +170,7 @@ class ProbeOptions(RunOptions, ComputeOptions, DataOptions):
     pooling: str = flag("cls", "one vector per text: first token, or mean", choices=("cls", "mean"))
     layers: str = flag("last", "probe the last layer, or each of them", choices=("last", "all"))
     umap: bool = flag(False, "draw the 2-D map with UMAP (extra: umap) instead of PCA")
-    seed: int = flag(42, "fixes the 2-D map", at_least=0)
+    seed: int = flag(42, "fixes the 2-D map", at_least=0, at_most=MAX_SEED)
     features: str | None = flag(None, "features.safetensors to take the features from; made if new")
 
 
@@ -172,6 +181,13 @@ class ExploreOptions(RunOptions, ModelOptions, DataOptions):
     example = "explore --dataset ./folder"
 
 
+TRAINED = flag(
+    "",
+    "folder of a fine-tuning run, or Hub name of a model with a classifier",
+    required="name the folder of a fine-tuning run, RUN or RUN/final",
+)
+
+
 @dataclass(frozen=True, init=False)
 class EvaluateOptions(RunOptions, ComputeOptions, DataOptions):
     """Measure a trained model on one split, and sort the texts by loss."""
@@ -179,6 +195,7 @@ class EvaluateOptions(RunOptions, ComputeOptions, DataOptions):
     group = "evaluation"
     example = "evaluate --model runs/mine --test-file test.csv"
 
+    model: str = TRAINED
     split: str = flag("test", "which split", choices=("train", "validation", "test"))
 
 
@@ -189,6 +206,7 @@ class PredictOptions(ComputeOptions):
     group = "prediction"
     example = 'predict --model runs/mine "what a day"'
 
+    model: str = TRAINED
     texts: tuple[str, ...] = flag((), "texts to classify", positional=True, nargs="*")
     threshold: float = flag(0.0, "no label where its probability is lower", 0, at_most=1)
     all: bool = flag(False, "the probability of every label, not only of the likeliest")

@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm  # in a notebook, a bar of the notebook
 
 LINE_SECONDS = 20.0  # between two lines where there is no terminal
 
@@ -30,7 +30,7 @@ def progress(title: str, total: int | None, unit: str, done: int = 0, quiet: boo
     total: None for a stream whose end is not known. done: how much an earlier, interrupted run had
     done, which the rate leaves out."""
     shape: dict[str, Any] = {"unit": f" {unit}"}
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() and "ipykernel" not in sys.modules:
         count = "{n_fmt}" if total is None else "{n_fmt}/{total_fmt}"
         left = "" if total is None else ", {remaining} left"
         shape |= {
