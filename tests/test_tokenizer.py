@@ -195,6 +195,16 @@ def test_an_unknown_length_of_the_model_becomes_512(tmp_path):
     assert (tok.model_max_length, tok.do_lower_case) == (512, False)
 
 
+def test_few_texts_do_not_pay_for_the_cache():
+    """The vocabulary's words are listed only once many texts have been read."""
+    tok = WordPieceTokenizer.from_pretrained("demo")
+    for _ in range(3):
+        tok(["a few texts of a few words"] * 1_000)
+    assert tok._words.known == {} and len(tok._words) < 20
+    tok([f"word{number}" for number in range(3_000)])
+    assert len(tok._words.known) > 20_000
+
+
 def test_copies_are_equal_and_carry_nothing_remembered(tok):
     tok("something homesick to remember")
     assert "homesick" in tok._words

@@ -2,12 +2,15 @@
 
 import itertools
 import random
+import unicodedata
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from transformers import DistilBertTokenizer
 
+from tests import unicode_tables
 from tests.oracle import OPTIONS, VOCAB, oracle
 from tests.test_tokenizer_exact import random_text
 from tokenizer import WordPieceTokenizer
@@ -69,6 +72,79 @@ def test_all_combinations_of_options_give_what_transformers_gives(
         if max_length and (truncation or padding == "max_length"):  # else: see the next test
             options["max_length"] = max_length
         assert outcome(ours, *texts, **options) == outcome(theirs, *texts, **options), options
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("truncation", ["longest_first", "only_first", "only_second"])
+@pytest.mark.parametrize("with_pairs", [False, True], ids=["single", "pairs"])
+def test_sides_set_as_attributes_are_those_of_transformers(side, truncation, with_pairs):
+    ours = WordPieceTokenizer.from_pretrained("demo")
+    theirs = DistilBertTokenizer(vocab=str(VOCAB), model_max_length=512)
+    for tokenizer in (ours, theirs):
+        tokenizer.truncation_side, tokenizer.padding_side = side, "left"
+    texts = (TEXTS, PARTNERS) if with_pairs else (TEXTS,)
+    for max_length, special in itertools.product((4, 6, 7, 9, 40), (True, False)):
+        options = {"truncation": truncation, "max_length": max_length, "padding": True, **EXTRAS}
+        options["add_special_tokens"] = special
+        assert outcome(ours, *texts, **options) == outcome(theirs, *texts, **options), options
+    explicit = ours(TEXTS, padding=True, padding_side="right")
+    assert explicit == theirs(TEXTS, padding=True, padding_side="right")
+
+
+@pytest.mark.parametrize("name", ["padding_side", "truncation_side"])
+def test_a_side_that_is_neither_left_nor_right_is_refused(name):
+    ours = WordPieceTokenizer.from_pretrained("demo")
+    with pytest.raises(ValueError, match=f"{name}='middle': choose one of 'right', 'left'"):
+        setattr(ours, name, "middle")
+    assert getattr(ours, name) == "right"
+
+
+def test_names_that_people_know_from_transformers_give_the_same(ours, theirs):
+    assert ours.encode("a b") == theirs.encode("a b")
+    assert ours.encode("a", "b", add_special_tokens=False) == theirs.encode(
+        "a", "b", add_special_tokens=False
+    )
+    assert ours.encode(TEXTS) == theirs.encode(TEXTS)
+    assert ours.get_vocab() == ours.vocab == theirs.get_vocab() == theirs.vocab
+    assert ours.all_special_tokens == theirs.all_special_tokens
+    assert ours.all_special_ids == theirs.all_special_ids
+    rows = ours(TEXTS).input_ids
+    for batch in (rows, torch.tensor([[101, 7592], [102, 0]]), [np.array(row) for row in rows], []):
+        for skip in (False, True):
+            expected = theirs.decode(batch, skip_special_tokens=skip)
+            assert ours.decode(batch, skip_special_tokens=skip) == expected
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_a_list_of_pairs_is_what_transformers_makes_of_it(ours, theirs, kind):
+    pairs = [kind(pair) for pair in zip(TEXTS, PARTNERS)]
+    options = {"padding": True, "truncation": True, "max_length": 9, **EXTRAS}
+    assert ours(pairs, **options) == theirs(pairs, **options) == ours(TEXTS, PARTNERS, **options)
+    for wrong in ([("a", "b", "c")], [("a", None)], [("a", "b"), "c"]):
+        with pytest.raises(TypeError, match=r"\[[01]\] must be a str"):
+            ours(wrong)
+
+
+def test_an_encoding_moves_its_tensors_to_a_device(ours):
+    encoded = ours(TEXTS, padding=True, return_tensors="pt")
+    assert encoded.to("meta") is encoded
+    assert {tensor.device.type for tensor in encoded.values()} == {"meta"}
+    assert ours("a").to("cpu") == ours("a")
+
+
+def test_a_table_is_refused_and_its_column_taken(ours):
+    table = pd.DataFrame({"text": ["hello", "world"], "label": [0, 1]})
+    with pytest.raises(TypeError, match=r"not DataFrame: give one column of it"):
+        ours(table)
+    with pytest.raises(TypeError, match="text_pair must be a str"):
+        ours(["a", "b"], table)
+    assert ours(table["text"]) == ours(["hello", "world"])
+
+
+def test_a_tokenizer_says_what_it_is(ours):
+    said = repr(ours)
+    for part in ("30522", "512", "[CLS] 101", "[MASK] 103", "[PAD] 0"):
+        assert part in said
 
 
 def test_max_length_alone_does_not_cut(ours):
@@ -143,6 +219,21 @@ def test_a_pad_token_in_the_text_is_attended_to(ours):
 def test_offsets_of_random_strings_equal_the_oracles(options):
     rng = random.Random(7)
     texts = [random_text(rng) for _ in range(3_000)]
+    tok = WordPieceTokenizer.from_vocab(VOCAB, **options)
+    actual = tok(texts, return_offsets_mapping=True)["offset_mapping"]
+    expected = [encoding.offsets for encoding in oracle(**options).encode_batch(texts)]
+    assert [t for t, a, e in zip(texts, actual, expected) if a != e] == []
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_offsets_are_equal_where_marks_change_places(options):
+    """NFD sorts neighbouring marks by their class, across characters; some that move are letters
+    to the reference and stay, as U+302E, U+302F, U+1D165 and U+16FF0."""
+    rng = random.Random(5)
+    marks = [chr(c) for c in unicode_tables.SCALAR_VALUES if unicodedata.combining(chr(c))]
+    often = "\u302e\u302f\U0001d165\U00016ff0\u0344\u0f73\u0f81\U0001d15e" + "aéẫ안数ΐİ \x00" * 4
+    texts = [f"a\u0345{mark}\u0334b" for mark in marks]
+    texts += ["".join(rng.choices([*marks, *often * 9], k=rng.randint(1, 9))) for _ in range(5_000)]
     tok = WordPieceTokenizer.from_vocab(VOCAB, **options)
     actual = tok(texts, return_offsets_mapping=True)["offset_mapping"]
     expected = [encoding.offsets for encoding in oracle(**options).encode_batch(texts)]

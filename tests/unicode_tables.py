@@ -11,6 +11,7 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable
 
+from tokenizers import AddedToken, Tokenizer, models
 from tokenizers.normalizers import NFD, BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
@@ -48,6 +49,23 @@ def accents() -> list[int]:
 def punctuation() -> list[int]:
     words = BertPreTokenizer().pre_tokenize_str
     return [c for c in SCALAR_VALUES if len(words(f"a{chr(c)}b")) == 3]
+
+
+def word() -> list[int]:
+    r"""The \w of the reference: where a token that must stand alone is no longer found.
+
+    A token that begins or ends with a letter is asked for; it is found in "aa," and not in "aab".
+    """
+    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.add_tokens([AddedToken("aa", single_word=True, normalized=False)])
+    found = []
+    for start in range(0, len(SCALAR_VALUES), 4096):
+        points = SCALAR_VALUES[start : start + 4096]
+        text = "".join(f" aa{chr(c)}" for c in points)  # token i begins at 4 * i + 1
+        encoding = tokenizer.encode(text)
+        alone = {begin // 4 for id, (begin, _) in zip(encoding.ids, encoding.offsets) if id == 1}
+        found += [c for i, c in enumerate(points) if i not in alone]
+    return found
 
 
 def lower_case() -> dict[int, str]:
@@ -120,6 +138,11 @@ def source() -> str:
             ),
             ("accents", "Nonspacing marks (Mn), as Unicode 8 had them.", ranges(accents())),
             ("punctuation", "ASCII's symbols, and P* of Unicode 8.", ranges(punctuation())),
+            (
+                "word",
+                "What may stand in a word: no neighbour of an added token with single_word.",
+                ranges(word()),
+            ),
             ("lower_case", "first-last/step+distance; all but U+0130.", shifts(lower)),
         ]
     )

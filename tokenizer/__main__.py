@@ -26,8 +26,8 @@ class Questions:
 def search(word: str, tok: WordPieceTokenizer) -> str:
     """The way of one word: all pieces that were tried, with their id or "no"."""
     vocab = Questions(tok)
-    if word in tok.rules.special.ids:
-        return f"{word}: {tok.rules.special.ids[word]}"
+    if word in tok.rules.added:
+        return f"{word}: {tok.rules.ids[word]}"
     found = wordpiece(word, vocab)
     return ", ".join(vocab.notes) + ("" if found else f" -> the whole word is {tok.unk_token}")
 
@@ -36,13 +36,9 @@ def steps(text: str, tok: WordPieceTokenizer) -> str:
     """The whole way of one text, as lines to read."""
     words: list[str] = []
     normalized = ""
-    for part in tok.rules.special.split(text):
-        if part in tok.rules.special.ids:  # not normalised, not split
-            normalized += part
-            words.append(part)
-        else:
-            normalized += tok.rules.normalize(part)
-            words += split_words(tok.rules.normalize(part))
+    for part in tok.rules.parts(text):
+        normalized += part.text
+        words += [part.token.content] if part.token else split_words(part.text)
     encoded = tok(text)
     tokens = tok.convert_ids_to_tokens(encoded.input_ids)
     characters = schemes.characters(text)

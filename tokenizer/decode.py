@@ -19,7 +19,7 @@ CLOSER = {
 }
 
 
-def tokens_to_text(tokens: Iterable[str]) -> str:
+def tokens_to_text(tokens: Iterable[str], prefix: str = "##", cleanup: bool = True) -> str:
     """Tokens joined with spaces, pieces of one word without.
 
     >>> tokens_to_text(["play", "##ing", ",", "not", "work", "##ing"])
@@ -28,8 +28,13 @@ def tokens_to_text(tokens: Iterable[str]) -> str:
     words: list[str] = []
     for token in tokens:
         if words:  # the first token stays as it is, even with "##"
-            token = token[2:] if token.startswith("##") else f" {token}"
-        for wide, close in CLOSER.items():
-            token = token.replace(wide, close)
-        words.append(token)
+            token = token[len(prefix) :] if token.startswith(prefix) else f" {token}"
+        words.append(closer(token) if cleanup else token)
     return "".join(words)
+
+
+def closer(text: str) -> str:
+    """A token or, for tokenizers with clean_up_tokenization_spaces, a text without these spaces."""
+    for wide, close in CLOSER.items():
+        text = text.replace(wide, close)
+    return text

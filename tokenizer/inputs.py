@@ -1,7 +1,7 @@
 """Checks of what a call was given; every refusal names the argument, its value and a remedy."""
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any
 
@@ -30,11 +30,20 @@ def positive(option: str, value: int | None, default: int) -> int:
 
 
 def texts_and_partners(text: Any, text_pair: Any) -> tuple[list[str], list[str] | None]:
-    """The texts as a list and, where there are any, their partners."""
+    """The texts as a list and, where there are any, their partners.
+
+    Pairs come as two arguments or, as in transformers, as a list of (text, partner).
+    """
+    if text_pair is None and isinstance(text, str):
+        return [text], None  # the common case of a single text
     texts = _as_list("text", text)
     if text_pair is None:
-        return texts, None
-    partners = _as_list("text_pair", text_pair)
+        if texts and not isinstance(texts[0], str) and all(map(_is_pair, texts)):
+            firsts, seconds = zip(*texts)
+            return _checked("first text of pair", firsts), _checked("second text of pair", seconds)
+        return _checked("text", texts), None
+    partners = _checked("text_pair", _as_list("text_pair", text_pair))
+    texts = _checked("text", texts)
     # One text has one partner; a list of one does not pair with a bare string.
     if isinstance(text, str) != isinstance(text_pair, str) or len(texts) != len(partners):
         raise ValueError(
@@ -44,16 +53,28 @@ def texts_and_partners(text: Any, text_pair: Any) -> tuple[list[str], list[str] 
     return texts, partners
 
 
-def _as_list(name: str, text: Any) -> list[str]:
+def _as_list(name: str, text: Any) -> list[Any]:
     if isinstance(text, str):
         return [text]
-    # A dict would give its keys, bytes their numbers.
+    # A dict would give its keys, a table the names of its columns, bytes their numbers.
+    if hasattr(text, "columns"):
+        raise TypeError(
+            f"{name} must be a str or a list of str, not {type(text).__name__}: give one column of "
+            'it, as in table["text"]'
+        )
     if isinstance(text, bytes | bytearray | Mapping) or not isinstance(text, Iterable):
         raise TypeError(f"{name} must be a str or a list of str, not {type(text).__name__}")
-    texts = list(text)
+    return list(text)
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, tuple | list) and len(item) == 2
+
+
+def _checked(name: str, texts: Sequence[Any]) -> list[str]:
     if set(map(type, texts)) == {str}:  # the common case, in one pass without Python code
-        return texts
+        return list(texts)
     for place, item in enumerate(texts):
         if not isinstance(item, str):  # None and NaN come from tables with empty cells
             raise TypeError(f"{name}[{place}] must be a str, not {type(item).__name__}: {item!r}")
-    return texts
+    return list(texts)

@@ -17,7 +17,13 @@ _TABLES: dict[str, str] = dict(
 )
 
 
-def _character_class(name: str) -> str:
+# What counts as white space to the reference; Python's \s adds \x1c to \x1f to it.
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+
+
+def character_class(name: str) -> str:
     r"""The inside of a regular expression's [...]: "41-5a" -> "\U00000041-\U0000005a"."""
     escaped = (
         "-".join(rf"\U{end:0>8}" for end in item.split("-")) for item in _TABLES[name].split()
@@ -34,13 +40,13 @@ def _lower_case_table(runs: str) -> dict[int, str]:
     return table
 
 
-_REMOVED = re.compile(f"[{_character_class('removed')}]")
-_IDEOGRAPH = re.compile(f"[{_character_class('ideographs')}]")
-_DECOMPOSED = re.compile(f"[{_character_class('decomposed')}]+")
-_ACCENT = re.compile(f"[{_character_class('accents')}]+")
+_REMOVED = re.compile(f"[{character_class('removed')}]")
+_IDEOGRAPH = re.compile(f"[{character_class('ideographs')}]")
+DECOMPOSED = re.compile(f"[{character_class('decomposed')}]+")
+ACCENT = re.compile(f"[{character_class('accents')}]+")
 _LOWER_CASE = _lower_case_table(_TABLES["lower_case"])
-# A punctuation mark alone, or a run of anything but spaces and punctuation marks.
-_WORD = re.compile("[{0}]|[^ {0}]+".format(_character_class("punctuation")))
+# A punctuation mark alone, or a run of anything but white space and punctuation marks.
+_WORD = re.compile("[{0}]|[^{1}{0}]+".format(character_class("punctuation"), WHITE_SPACE))
 
 
 def clean(text: str) -> str:
@@ -72,8 +78,8 @@ def remove_accents(text: str) -> str:
     # Only runs of characters that Unicode 12.1 decomposes or reorders: a newer interpreter knows
     # newer accents, which `tokenizers` leaves where they are. A run, not one character at a time:
     # NFD also sorts neighbouring marks.
-    decomposed = _DECOMPOSED.sub(lambda run: unicodedata.normalize("NFD", run[0]), text)
-    return _ACCENT.sub("", decomposed)
+    decomposed = DECOMPOSED.sub(lambda run: unicodedata.normalize("NFD", run[0]), text)
+    return ACCENT.sub("", decomposed)
 
 
 def lower_case(text: str) -> str:
@@ -91,6 +97,7 @@ def normalize(
     do_lower_case: bool = True,
     strip_accents: bool | None = None,
     tokenize_chinese_chars: bool = True,
+    clean_text: bool = True,
 ) -> str:
     """All the rules above; accents go when letters are lowered, unless `strip_accents` is given.
 
@@ -99,7 +106,8 @@ def normalize(
     """
     if strip_accents is None:
         strip_accents = do_lower_case  # as in BERT: only cased models keep accents
-    text = clean(text)
+    if clean_text:
+        text = clean(text)
     if tokenize_chinese_chars:
         text = space_ideographs(text)
     # Accents before lower case is the reference's order; the other one gives the same result for
@@ -112,7 +120,7 @@ def normalize(
 
 
 def find_words(normalized: str) -> list[re.Match[str]]:
-    """Where the words are in normalised text: between spaces; a punctuation mark is one by itself.
+    """Where the words are: between white space; a punctuation mark is a word by itself.
 
     >>> [word[0] for word in find_words("don't stop!")]
     ['don', "'", 't', 'stop', '!']

@@ -4,69 +4,149 @@ Written to be read. words.py finds the same ids faster, by remembering words; te
 equal.
 """
 
+import string
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import NamedTuple
 
 from tokenizer.normalize import find_words, normalize
-from tokenizer.special import SpecialTokens
-from tokenizer.wordpiece import wordpiece
+from tokenizer.places import places
+from tokenizer.special import AddedToken, Finder, SpecialNames
+from tokenizer.wordpiece import MAX_CHARS, wordpiece
+
+
+class Part(NamedTuple):
+    """An added token as it stands in the text or, where `token` is None, normalised text."""
+
+    token: AddedToken | None
+    text: str
+    places: Sequence[int]  # for each character of `text` where it comes from
 
 
 class Piece(NamedTuple):
-    """A token, and where it begins and ends in the text: text[begin:end]."""
+    """A token, its id, and where it begins and ends in the text: text[begin:end]."""
 
     token: str
+    id: int
     offsets: tuple[int, int]
 
 
+@dataclass
 class Rules:
-    """A vocabulary and the options of its normalisation."""
+    """A vocabulary, and all that decides which tokens a text becomes. Not to be changed later."""
 
-    def __init__(
-        self,
-        tokens: Sequence[str],
-        do_lower_case: bool = True,
-        strip_accents: bool | None = None,
-        tokenize_chinese_chars: bool = True,
-    ) -> None:
-        self.tokens = tuple(tokens)
-        self.do_lower_case = do_lower_case
-        self.strip_accents = strip_accents
-        self.tokenize_chinese_chars = tokenize_chinese_chars
-        self.vocab = {token: number for number, token in enumerate(tokens)}
-        self.longest = max(map(len, tokens))
-        self.special = SpecialTokens(self.vocab)
+    tokens: tuple[str, ...]  # a token's id is its place
+    do_lower_case: bool = True
+    strip_accents: bool | None = None  # None: as do_lower_case
+    tokenize_chinese_chars: bool = True
+    clean_text: bool = True
+    names: SpecialNames = field(default_factory=SpecialNames)
+    more_tokens: tuple[AddedToken, ...] = ()  # beside the special ones, or with other flags
+    prefix: str = "##"
+    max_chars: int = MAX_CHARS
+
+    def __post_init__(self) -> None:
+        self.vocab = {token: number for number, token in enumerate(self.tokens)}
+        self.longest = max(map(len, self.tokens))
+        # The tokens that are found as they are: the special ones, and more_tokens.
+        names = [getattr(self.names, name.name) for name in fields(self.names)]
+        special = {name: AddedToken(name, self.vocab[name]) for name in names if name in self.vocab}
+        self.added = special | {token.content: token for token in self.more_tokens}
+        self.ids = self.vocab | {token.content: token.id for token in self.added.values()}
+        # Where they are looked for: in the text as it was typed, or in the normalised text.
+        tokens = self.added.values()
+        self._typed = Finder({t.content: t for t in tokens if not t.normalized})
+        self._normalized = Finder({self._written(t): t for t in tokens if t.normalized})
+        # A punctuation mark that every added token contains ("["), or "". No rule makes such a mark
+        # of another character, so a text without it holds no added token.
+        self.hint = min(set(string.punctuation).intersection(*self.added), default="")
+        # Whether the tokens of a text are those of its chunks between spaces, one by one: so unless
+        # some added token has white space in it.
+        self.chunks_are_independent = all(token.split() == [token] for token in self.added)
+
+    @cached_property
+    def all_tokens(self) -> list[str]:
+        """All tokens by their ids: first the vocabulary's, then those that were added to it.
+
+        A token that is looked for in normalised text is written in its normalised form, as in
+        `tokenizers`.
+        """
+        added = {token.id: self._written(token) for token in self.added.values()}
+        return [added.get(i, token) for i, token in enumerate(self.tokens)] + [
+            added[i] for i in sorted(added) if i >= len(self.tokens)
+        ]
+
+    def _written(self, token: AddedToken) -> str:
+        return self.normalize(token.content) if token.normalized else token.content
 
     def normalize(self, text: str) -> str:
         """The text cleaned, without accents and in lower case, as far as the options say so."""
-        return normalize(text, self.do_lower_case, self.strip_accents, self.tokenize_chinese_chars)
+        return normalize(
+            text,
+            self.do_lower_case,
+            self.strip_accents,
+            self.tokenize_chinese_chars,
+            self.clean_text,
+        )
+
+    def _places(self, text: str) -> list[int]:
+        return places(
+            text,
+            self.do_lower_case,
+            self.strip_accents,
+            self.tokenize_chinese_chars,
+            self.clean_text,
+        )
 
     def split(self, word: str) -> list[str]:
         """The pieces of a normalised word; [UNK] alone where the vocabulary lacks one of them."""
-        return wordpiece(word, self.vocab, self.longest) or ["[UNK]"]
+        pieces = wordpiece(word, self.vocab, self.longest, self.prefix, self.max_chars)
+        return pieces or [self.names.unk_token]
+
+    def parts(self, text: str) -> Iterator[Part]:
+        """The text in order: added tokens, and the normalised text between them."""
+        # First in the text as it was typed, before any other rule: "[MASK]" is a token, while
+        # "[mask]" and "[ MASK ]" are a word between punctuation marks.
+        for typed in self._typed.split(text):
+            section = text[typed.begin : typed.end]
+            if typed.token:
+                yield Part(typed.token, section, range(typed.begin, typed.end))
+                continue
+            normalized = self.normalize(section)
+            origins = [typed.begin + place for place in self._places(section)]
+            for match in self._normalized.split(normalized):
+                here = slice(match.begin, match.end)
+                yield Part(match.token, normalized[here], origins[here])
 
     def pieces(self, text: str) -> Iterator[Piece]:
         """Every token of a text, in order."""
-        start = 0
-        for part in self.special.split(text):
-            if part in self.special.ids:
-                yield Piece(part, (start, start + len(part)))
-            else:
-                yield from self._pieces_between(part, start)
-            start += len(part)
+        for part in self.parts(text):
+            if part.token:
+                token = part.token
+                yield Piece(self._written(token), token.id, (part.places[0], part.places[-1] + 1))
+                continue
+            for word in find_words(part.text):
+                pieces = self.split(word[0])
+                begin = word.start()
+                for i, piece in enumerate(pieces):
+                    if len(pieces) == 1:
+                        end = word.end()  # also of an unknown word, which is not as long as "[UNK]"
+                    elif i == 0:
+                        end = begin + len(piece)
+                    else:
+                        end = begin + len(piece) - len(self.prefix)
+                    yield Piece(
+                        piece, self.ids[piece], (part.places[begin], part.places[end - 1] + 1)
+                    )
+                    begin = end
 
-    def _pieces_between(self, text: str, start: int) -> Iterator[Piece]:
-        """The tokens of a text without special tokens, which begins at place `start`."""
-        normalized = self.normalize(text)
-        # Normalising removes characters, and makes one into two or three (é, a Hangul syllable).
-        # source[i] is the place in the text from which character i of `normalized` comes.
-        growth = {c: len(self.normalize(c)) for c in set(text)}
-        source = [place for place, c in enumerate(text, start) for _ in range(growth[c])]
-        for word in find_words(normalized):
-            begin = word.start()
-            for piece in self.split(word[0]):
-                # Only the first piece of a word comes without "##", which is not in the text.
-                n_marks = 2 if begin > word.start() else 0
-                end = word.end() if piece == "[UNK]" else begin + len(piece) - n_marks
-                yield Piece(piece, (source[begin], source[end - 1] + 1))
-                begin = end
+    def may_hold_added(self, chunk: str) -> bool:
+        """False where surely no added token stands in a chunk of text, in whatever case."""
+        if self.hint not in chunk:
+            return False
+        normalized = self.normalize(chunk)
+        return any(
+            finder.pattern and (finder.pattern.search(chunk) or finder.pattern.search(normalized))
+            for finder in (self._typed, self._normalized)
+        )

@@ -31,6 +31,13 @@ class Encoding(dict[str, Any]):
             return self[name]
         raise AttributeError(f"no {name!r} in this encoding, which holds: {', '.join(self)}")
 
+    def to(self, device: Any) -> "Encoding":
+        """The same encoding, its tensors moved to a device; what is no tensor stays as it is."""
+        for name, values in self.items():
+            if hasattr(values, "to"):
+                self[name] = values.to(device)
+        return self
+
 
 def padded_length(padding: str | None, longest: int, limit: int, multiple: int) -> int | None:
     """To how many tokens all rows are padded; None where they stay as they are.

@@ -26,6 +26,18 @@ def frame(
     return [*start, *first, *end, *second, *end]
 
 
+class Truncation(NamedTuple):
+    """How a call cuts. strategy None: not at all."""
+
+    strategy: str | None
+    limit: int  # tokens of a row, the special ones included
+    side: str  # "right" keeps the start of a text, "left" its end
+
+    def cut(self, tokens: list[Any], n_kept: int) -> list[Any]:
+        """The first or the last n_kept of the tokens."""
+        return tokens[:n_kept] if self.side == "right" else tokens[len(tokens) - n_kept :]
+
+
 class Rows(NamedTuple):
     """The framed ids of texts or pairs, and where in each row they are."""
 

@@ -9,15 +9,22 @@ from collections.abc import Container
 MAX_CHARS = 100  # of a normalised word; longer words become [UNK], as in BERT
 
 
-def wordpiece(word: str, vocab: Container[str], longest: int = MAX_CHARS) -> list[str] | None:
+def wordpiece(
+    word: str,
+    vocab: Container[str],
+    longest: int = MAX_CHARS,
+    inner: str = "##",
+    max_chars: int = MAX_CHARS,
+) -> list[str] | None:
     """Greedy longest match from the left; None where some part of the word has no match.
 
-    `longest` is the length of the longest token: longer pieces need not be looked up.
+    `longest` is the length of the longest token: longer pieces need not be looked up. `inner` marks
+    every piece but a word's first: "able" and "##able" are different tokens.
 
     >>> wordpiece("unaffable", {"un", "##aff", "##able"})
     ['un', '##aff', '##able']
     """
-    if len(word) > MAX_CHARS:
+    if len(word) > max_chars:
         return None
     pieces, start, prefix = [], 0, ""
     while start < len(word):
@@ -28,5 +35,5 @@ def wordpiece(word: str, vocab: Container[str], longest: int = MAX_CHARS) -> lis
                 return None  # the whole word is unknown, not only its tail
         pieces.append(piece)
         start += len(piece) - len(prefix)
-        prefix = "##"  # marks every piece but a word's first: "able" and "##able" differ
+        prefix = inner
     return pieces

@@ -1,7 +1,7 @@
 """The same ids as rules.py gives, found faster: what was once worked out is remembered.
 
 Language repeats itself. A chunk of text between two spaces has mostly been seen before, and then
-costs one look-up in a dict; the vocabulary's own plain words are in that dict from the start.
+costs one look-up in a dict.
 """
 
 import gc
@@ -12,11 +12,11 @@ from itertools import chain
 
 from tokenizer.normalize import split_words
 from tokenizer.rules import Rules
-from tokenizer.wordpiece import MAX_CHARS
 
 Ids = tuple[int, ...]
 
 LONGEST_KEY = 200  # characters; a longer chunk is hardly seen twice, and would fill the memory
+FEW = 2_000  # chunks; a program that reads fewer never pays for a list of the vocabulary's words
 ASCII_WORD = re.compile("[0-9A-Za-z]+|[!-/:-@[-`{-~]")
 
 
@@ -40,18 +40,17 @@ def is_word(chunk: str) -> bool:
 class Words(dict[str, Ids]):
     """A cache: words[chunk] gives the ids of a chunk of text without spaces.
 
-    It holds the vocabulary's plain words and at most `size` other chunks. A full cache is emptied;
-    this changes speed, never results.
+    It holds at most `size` chunks and, once it is worth it, the vocabulary's plain words. A full
+    cache is emptied; this changes speed, never results.
     """
 
     def __init__(self, rules: Rules, size: int = 2**17) -> None:
+        super().__init__()
         self.rules = rules
-        words = [token for token in rules.vocab if is_word(token) and len(token) <= MAX_CHARS]
-        if rules.do_lower_case:  # a cased token can never be found in lowered text
-            words = [word for word in words if word == word.lower()]
-        self.known = {word: (rules.vocab[word],) for word in words}
-        super().__init__(self.known)
-        self.max_entries = len(self.known) + size
+        self.size = size
+        self.hint = rules.hint  # here, because it is asked for so often
+        self.known: dict[str, Ids] = {}  # the vocabulary's plain words, not listed yet
+        self.max_entries = min(size, FEW)
 
     def rows(
         self, texts: Iterable[str], before: Iterable[int] = (), after: Iterable[int] = ()
@@ -59,6 +58,8 @@ class Words(dict[str, Ids]):
         """The ids of each text, with the given ones before and after them."""
         # This line is the whole cost of a text whose chunks are all known; hence the local names.
         recall, flatten = self.__getitem__, chain.from_iterable
+        if not self.rules.chunks_are_independent:  # the slow way, which is always right
+            return [[*before, *self._ids_by_rules(text), *after] for text in texts]
         with no_garbage_collection():
             # Only space and line end part chunks here. Other white space stays inside a chunk and
             # is dealt with when the chunk is worked out.
@@ -72,12 +73,28 @@ class Words(dict[str, Ids]):
         ids = self._ids_of_chunk(chunk)
         if len(chunk) <= LONGEST_KEY:
             if len(self) >= self.max_entries:
-                self.forget()
+                self._make_space()
             self[chunk] = ids
         return ids
 
+    def _make_space(self) -> None:
+        if self.known:
+            self.forget()
+        else:  # the first time: many texts are being read, so the vocabulary is worth a look
+            self.known = {word: (self.rules.vocab[word],) for word in self._plain_words()}
+            self.update(self.known)
+            self.max_entries = len(self.known) + self.size
+
+    def _plain_words(self) -> list[str]:
+        """The tokens that a text which is this token becomes."""
+        # One search in all tokens at once: tested one by one, they would take three times as long.
+        letters = "[0-9a-z]" if self.rules.do_lower_case else "[0-9A-Za-z]"
+        pattern = f"^{letters}{{1,{self.rules.max_chars}}}$"
+        words = re.findall(pattern, "\n".join(self.rules.tokens), re.MULTILINE)
+        return [word for word in words if not self.rules.may_hold_added(word)]
+
     def forget(self) -> None:
-        """Back to the vocabulary's own words."""
+        """Empty the cache but for the vocabulary's own words."""
         self.clear()
         self.update(self.known)
 
@@ -87,13 +104,11 @@ class Words(dict[str, Ids]):
         The parts are strictly shorter than the chunk, so this ends; and "hello" is then known for
         "hello!" and "(hello)" alike.
         """
+        if self.hint in chunk and self.rules.may_hold_added(chunk):
+            return self._ids_by_rules(chunk)
         if is_word(chunk):  # the commonest case
             word = chunk.lower() if self.rules.do_lower_case else chunk
             return self._ids_of_word(word) if word == chunk else self[word]
-        if "[" in chunk:  # every special token has one; special tokens come first, as in rules.py
-            parts = self.rules.special.split(chunk)
-            if len(parts) > 1:
-                return tuple(chain.from_iterable(map(self._ids_of_part, parts)))
         if chunk.isascii() and chunk.isprintable():  # nothing to remove, no accents
             words = ASCII_WORD.findall(chunk.lower() if self.rules.do_lower_case else chunk)
             if len(words) > 1:
@@ -102,9 +117,8 @@ class Words(dict[str, Ids]):
             words = split_words(self.rules.normalize(chunk))
         return tuple(chain.from_iterable(map(self._ids_of_word, words)))
 
-    def _ids_of_part(self, part: str) -> Ids:
-        special_ids = self.rules.special.ids
-        return (special_ids[part],) if part in special_ids else self[part]
-
     def _ids_of_word(self, word: str) -> Ids:
-        return tuple(map(self.rules.vocab.__getitem__, self.rules.split(word)))
+        return tuple(map(self.rules.ids.__getitem__, self.rules.split(word)))
+
+    def _ids_by_rules(self, text: str) -> Ids:
+        return tuple(piece.id for piece in self.rules.pieces(text))

@@ -1,0 +1,290 @@
+"""What a tokenizer's files say: everything that changes ids is followed or refused by name.
+
+vocab.txt and tokenizer_config.json, with added_tokens.json and special_tokens_map.json beside them,
+are the format of transformers up to 4; tokenizer.json with tokenizer_config.json that of 5.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from tokenizer import tokenizer_json
+from tokenizer.inputs import choose
+from tokenizer.normalize import WHITE_SPACE
+from tokenizer.rules import Rules
+from tokenizer.special import AddedToken, SpecialNames
+from tokenizer.tensors import SIDES
+from tokenizer.tokenizer_json import Contents, read_object
+
+VOCABULARIES = ("tokenizer.json", "vocab.txt")  # one of them must be there; the first one decides
+BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+
+# The fields of tokenizer_config.json that count here, with their types.
+OPTIONS = {"do_lower_case": (bool,), "strip_accents": (bool, NoneType)}
+OPTIONS |= {"tokenize_chinese_chars": (bool,)}
+TYPES = {
+    **OPTIONS,
+    "model_max_length": (int, float, NoneType),
+    "clean_up_tokenization_spaces": (bool, NoneType),
+    "added_tokens_decoder": (dict, NoneType),
+    "additional_special_tokens": (list, NoneType),
+    "extra_special_tokens": (list, dict, NoneType),
+}
+NOT_FOLLOWED: dict[str, tuple[Any, ...]] = {  # other values than these change ids
+    "never_split": (None, []),
+    "do_basic_tokenize": (None, True),
+    "split_special_tokens": (None, False),
+}
+# Classes that split texts as BERT does. Others have a vocab.txt too, but other rules.
+CLASSES = (
+    "BertTokenizer",
+    "DistilBertTokenizer",
+    "ElectraTokenizer",
+    "MobileBertTokenizer",
+    "PreTrainedTokenizer",
+    "TokenizersBackend",
+)
+NAMES = tuple(name.name for name in fields(SpecialNames))
+FLAGS = ("special", "normalized", "single_word", "lstrip", "rstrip")
+UNKNOWN_LENGTH = 10**9  # transformers writes 10**30 where it does not know the model's positions
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a tokenizer is made of."""
+
+    rules: Rules
+    model_max_length: int = 512
+    padding_side: str = "right"
+    truncation_side: str = "right"
+    cleanup: bool = True  # spaces before punctuation marks are taken out, token by token
+    clean_up_tokenization_spaces: bool = False  # and once more in the whole text
+
+
+def read(paths: Mapping[str, Path]) -> Settings:
+    """The settings in these files, which are named as in VOCABULARIES and BESIDE.
+
+    Where tokenizer_config.json and tokenizer.json differ in an option, the former decides, as in
+    transformers.
+    """
+    config_path = paths.get("tokenizer_config.json", Path("tokenizer_config.json"))
+    config = _read_config(config_path) if "tokenizer_config.json" in paths else {}
+    if "special_tokens_map.json" in paths and not config.get("added_tokens_decoder"):
+        config = {**config, **read_object(paths["special_tokens_map.json"])}
+    if "tokenizer.json" in paths:
+        path = paths["tokenizer.json"]
+        contents = tokenizer_json.read(path)
+    else:
+        path = paths["vocab.txt"]
+        added = read_object(paths["added_tokens.json"]) if "added_tokens.json" in paths else {}
+        contents = Contents(read_vocab(path), added=_legacy_added(config, added))
+
+    options = contents.options | {
+        option: config[option] for option in OPTIONS if config.get(option) is not None
+    }
+    names = _special_names(config_path, config, contents.names)
+    rules = Rules(
+        tuple(contents.tokens),
+        names=names,
+        more_tokens=_added_tokens(path, contents, config),
+        **options,
+    )
+    check(path, rules)
+    sides = {
+        side: choose(f"{config_path}: {side}", config[side], SIDES)
+        for side in ("padding_side", "truncation_side")
+        if config.get(side) is not None
+    }
+    return Settings(
+        rules,
+        _length(config_path, config.get("model_max_length")),
+        cleanup=contents.cleanup,
+        clean_up_tokenization_spaces=bool(config.get("clean_up_tokenization_spaces")),
+        **{**contents.sides, **sides},
+    )
+
+
+def write(given: Settings, folder: Path) -> None:
+    """Write the settings as vocab.txt and tokenizer_config.json. What these two cannot say (another
+    prefix, another limit of a word, ...) is written as a tokenizer.json beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rules, names = given.rules, given.rules.names
+    config: dict[str, Any] = {option: getattr(rules, option) for option in OPTIONS}
+    config["model_max_length"] = given.model_max_length
+    config |= {name: getattr(names, name) for name in NAMES if names != SpecialNames()}
+    if given.clean_up_tokenization_spaces:
+        config["clean_up_tokenization_spaces"] = True
+    config |= {side: getattr(given, side) for side in ("padding_side", "truncation_side")}
+    if rules.more_tokens:
+        config["added_tokens_decoder"] = {
+            str(token.id): {"content": token.content, **{f: getattr(token, f) for f in FLAGS}}
+            for token in sorted(rules.added.values(), key=lambda token: token.id)
+        }
+    config["tokenizer_class"] = "DistilBertTokenizer"
+    texts = {
+        "vocab.txt": "".join(f"{token}\n" for token in rules.tokens),
+        "tokenizer_config.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n",
+    }
+    more = (rules.prefix, rules.max_chars, rules.clean_text, given.cleanup)
+    if more != (Rules.prefix, Rules.max_chars, Rules.clean_text, Settings.cleanup):
+        texts["tokenizer.json"] = tokenizer_json.source(rules, given.cleanup)
+    for name in (*VOCABULARIES, *BESIDE):
+        if name in texts:  # as bytes: text mode would write other line ends on other systems
+            (folder / name).write_bytes(texts[name].encode("utf-8"))
+        else:  # of another tokenizer that was saved here before
+            (folder / name).unlink(missing_ok=True)
+
+
+def read_vocab(path: Path) -> list[str]:
+    """The tokens of a vocab.txt, a token a line; a token's id is the number of lines before it."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the vocabulary {path} is not UTF-8: {error}; convert it") from None
+    except OSError as error:
+        raise type(error)(f"cannot read the vocabulary {path}: {error.strerror}") from None
+    if not text.strip():
+        raise ValueError(f"the vocabulary {path} is empty: give BERT's vocab.txt, a token a line")
+    # Not splitlines(): a token may hold U+2028 or U+0085. White space at the end of a line is no
+    # part of a token, and blank lines at the end are no tokens, as in `tokenizers`.
+    tokens = [line.rstrip(WHITE_SPACE) for line in text.rstrip(WHITE_SPACE).split("\n")]
+    if len(set(tokens)) < len(tokens):
+        first_line: dict[str, int] = {}
+        for line, token in enumerate(tokens, start=1):
+            first = first_line.setdefault(token, line)
+            if token and first != line:  # blank lines do no harm: no text becomes ""
+                raise ValueError(f"{path}: {token!r} is on line {first} and on line {line}")
+    return tokens
+
+
+def check(path: Path, rules: Rules) -> None:
+    """Refuse a vocabulary without its special tokens, whose ids would lie outside the model, and
+    added tokens that only chance would tell apart."""
+    names = [getattr(rules.names, name) for name in NAMES]
+    missing = [name for name in names if name is not None and name not in rules.ids]
+    if missing:
+        raise ValueError(
+            f"the vocabulary {path} has no {', '.join(missing)}: give BERT's vocab.txt, "
+            "a token a line, or name its special tokens in tokenizer_config.json"
+        )
+    written: dict[str, str] = {}
+    for token in rules.added.values():
+        if token.normalized:
+            other = written.setdefault(rules.normalize(token.content), token.content)
+            if other != token.content:
+                raise ValueError(
+                    f"{path}: the added tokens {other!r} and {token.content!r} are the same once "
+                    "normalised: leave one of them out"
+                )
+    if "" in written:
+        raise ValueError(
+            f"{path}: nothing of the added token {written['']!r} is left by normalising"
+        )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    config = read_object(path)
+    for name, types in TYPES.items():
+        value = config.get(name)
+        if name in config and type(value) not in types:  # type(): True is no number here
+            allowed = " or ".join("null" if t is NoneType else t.__name__ for t in types)
+            raise ValueError(f"{path}: {name} is {value!r}, which is not {allowed}")
+    for name, harmless in NOT_FOLLOWED.items():
+        if config.get(name) not in harmless:
+            raise ValueError(f"{path}: {name} is {config[name]!r}, which is not supported here")
+    kind = config.get("tokenizer_class")
+    if kind is not None and str(kind).removesuffix("Fast") not in CLASSES:
+        raise ValueError(f"{path}: tokenizer_class is {kind!r}, which does not split texts as BERT")
+    return config
+
+
+def _length(path: Path, length: float | None) -> int:
+    if length is None or length > UNKNOWN_LENGTH:
+        return Settings.model_max_length
+    if length != int(length) or length < 1:
+        raise ValueError(f"{path}: model_max_length is {length}: give the number of positions")
+    return int(length)
+
+
+def _content(token: Any) -> Any:
+    """A token is written as a str, or as an object with its content and flags."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _special_names(path: Path, config: dict[str, Any], in_json: dict[str, str]) -> SpecialNames:
+    """The names of the special tokens: of tokenizer_config.json, of tokenizer.json, or BERT's."""
+    names: dict[str, Any] = dict(in_json)
+    for name in NAMES:
+        if name not in config:
+            continue
+        token = _content(config[name])
+        if not isinstance(token, str) and not (token is None and name == "mask_token"):
+            raise ValueError(f"{path}: {name} is {config[name]!r}: give a token of the vocabulary")
+        if name != "pad_token" and in_json.get(name, token) != token:
+            raise ValueError(
+                f"{path}: {name} is {token!r}, but {in_json[name]!r} in tokenizer.json"
+            )
+        names[name] = token
+    return SpecialNames(**names)
+
+
+def _extra_special(config: dict[str, Any]) -> list[Any]:
+    """Special tokens without a task: a list or, in the newest files, an object of named ones."""
+    extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
+    return list(extra.values()) if isinstance(extra, dict) else extra
+
+
+def _legacy_added(config: dict[str, Any], added: dict[str, Any]) -> list[dict[str, Any]]:
+    """The added tokens of tokenizer_config.json or, in older checkpoints, of added_tokens.json."""
+    decoder = config.get("added_tokens_decoder")
+    if decoder:
+        return [{**token, "id": int(number)} for number, token in decoder.items()]
+    special = [_content(token) for token in _extra_special(config)]
+    special += [_content(config.get(name)) for name in NAMES]
+    return [
+        {"content": content, "id": number, "special": content in special}
+        for content, number in added.items()
+    ]
+
+
+def _added_tokens(path: Path, contents: Contents, config: dict[str, Any]) -> tuple[AddedToken, ...]:
+    """All added tokens but the special ones without flags, which need no entry."""
+    vocab = {token: number for number, token in enumerate(contents.tokens)}
+    entries = {_content(entry): entry for entry in contents.added}
+    next_id = len(contents.tokens) + sum(content not in vocab for content in entries)
+    flagged = [config.get(name) for name in NAMES if isinstance(config.get(name), dict)]
+    for token in [*flagged, *_extra_special(config)]:
+        content = _content(token)
+        if content in entries:
+            continue
+        flags = token if isinstance(token, dict) else {}
+        entries[content] = {**flags, "content": content, "special": True}
+        entries[content]["id"] = vocab.get(content, next_id)
+        next_id += content not in vocab
+    found = sorted((_added_token(path, entry) for entry in entries.values()), key=lambda t: t.id)
+    beyond = [token for token in found if token.content not in vocab]
+    for token in found:
+        expected = vocab.get(token.content)
+        if expected is None:
+            expected = len(contents.tokens) + beyond.index(token)
+        if token.id != expected:
+            raise ValueError(
+                f"{path}: the added token {token.content!r} has the id {token.id}, not "
+                f"{expected}: ids must run on without gaps"
+            )
+    return tuple(found)
+
+
+def _added_token(path: Path, entry: dict[str, Any]) -> AddedToken:
+    content: Any = entry.get("content")
+    number: Any = entry.get("id")
+    flags = {flag: entry[flag] for flag in FLAGS if flag in entry}
+    is_right = isinstance(content, str) and content and type(number) is int
+    if not is_right or not all(isinstance(value, bool) for value in flags.values()):
+        raise ValueError(f"{path}: {entry} is no added token: content, id and flags are needed")
+    flags.setdefault("special", False)
+    flags.setdefault("normalized", not flags["special"])  # special tokens stand as they are
+    return AddedToken(content, number, **flags)
