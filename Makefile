@@ -19,7 +19,8 @@ test: lint
 	$(PY) -m pytest -n 2 --dist loadfile
 
 test-hub: $(VENV)/.test
-	HF_HUB_OFFLINE=0 $(PY) -m pytest -m hub
+	HF_HUB_OFFLINE=0 OMP_NUM_THREADS=$$($(PY) -c "import os; print(os.cpu_count())") \
+		$(PY) -m pytest -m hub
 
 bench: $(VENV)/.test
 	for name in tokenizer inference training probe demo emotion; do $(PY) -m tests.benchmarks.$$name $(ARGS) || exit 1; done

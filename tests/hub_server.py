@@ -5,6 +5,7 @@ information, trees. Faults are planted by the part of the path that they concern
 """
 
 import hashlib
+import io
 import json
 import threading
 import time
@@ -12,10 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+import pandas as pd
 import pytest
 from huggingface_hub import constants
 
 from tokenizer import download
+from train.hub_data import EMOTION_LABELS
 
 LARGE = (".safetensors", ".parquet")  # kept in LFS: fetched by a redirect, ETag is the sha256
 
@@ -38,6 +41,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.repositories: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.etags: dict[tuple[str, str, str], str] = {}  # (repository, commit, filename)
         self.redirects: dict[str, str] = {}  # old names
         self.is_xet = False  # whether large files are said to be in a Xet store, which is blocked
         self.faults: list[Fault] = []
@@ -48,6 +52,8 @@ class Hub(ThreadingHTTPServer):
     def add(self, name: str, files: dict[str, bytes], commit: str = "a" * 40) -> None:
         """A commit of a repository; the newest one is what `main` means."""
         self.repositories.setdefault(name, {})[commit] = files
+        for filename, content in files.items():
+            self.etags[name, commit, filename] = etag(filename, content)
 
     def fault(self, part: str, kind: int | str, times: int = 99, method: str = "", **headers: str):
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -68,6 +74,18 @@ def point_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(download, "TIMEOUT", 0.5)
     monkeypatch.setattr(download, "WAITS", (0.1, 0.1, 0.1))
+
+
+def emotion_files(n_rows: dict[str, int], **changed: pd.DataFrame) -> dict[str, bytes]:
+    """The emotion set as the Hub has it: parquet files of that many rows with class ids."""
+    files = {"README.md": b"a card that nobody needs"}
+    for split, n in n_rows.items():
+        texts = [f"i feel {EMOTION_LABELS[i % 6]} {split} {i}" for i in range(n)]
+        rows = pd.DataFrame({"text": texts, "label": [i % 6 for i in range(n)]})
+        file = io.BytesIO()
+        changed.get(split, rows).to_parquet(file)
+        files[f"split/{split}-00000-of-00001.parquet"] = file.getvalue()
+    return files
 
 
 def etag(filename: str, content: bytes) -> str:
@@ -141,7 +159,7 @@ class Handler(BaseHTTPRequestHandler):
         files = self.server.repositories[name][commit]
         entries = []
         for filename, content in files.items():
-            tag = etag(filename, content)
+            tag = self.server.etags[name, commit, filename]
             entry = {"type": "file", "path": filename, "size": len(content), "oid": tag[:40]}
             if filename.endswith(LARGE):
                 entry["lfs"] = {"oid": tag, "size": len(content), "pointerSize": 130}
@@ -160,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
         if content is None:
             self.answer(404, headers={**headers, "X-Error-Code": "EntryNotFound"})
             return
-        tag = etag(filename, content)
+        tag = self.server.etags[name, commit, filename]
         if filename.endswith(LARGE) and not is_stored:
             headers |= {"X-Linked-Etag": f'"{tag}"', "X-Linked-Size": str(len(content))}
             headers["Location"] = f"{self.server.url}/cdn/{name}/resolve/{commit}/{filename}"

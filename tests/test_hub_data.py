@@ -1,12 +1,11 @@
 """Data sets of the Hub, from the stand-in: the emotion set at its pinned revision, and others."""
 
-import io
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.hub_server import Hub, point_to
+from tests.hub_server import Hub, emotion_files, point_to
 from train.data import Data, load_data
 from train.hub_data import EMOTION, EMOTION_LABELS, EMOTION_REVISION, EMOTION_ROWS
 from train.options import ExploreOptions
@@ -41,26 +40,10 @@ def refusal(name: str) -> str:
     return message
 
 
-def parquet(rows: pd.DataFrame) -> bytes:
-    file = io.BytesIO()
-    rows.to_parquet(file)
-    return file.getvalue()
-
-
-def emotion_files(**changed: pd.DataFrame) -> dict[str, bytes]:
-    """Files as the Hub has them: of this many rows, with class ids as labels."""
-    files = {"README.md": b"a card that nobody needs"}
-    for split, n_rows in EMOTION_ROWS.items():
-        texts = [f"i feel {EMOTION_LABELS[i % 6]} {split} {i}" for i in range(n_rows)]
-        rows = pd.DataFrame({"text": texts, "label": [i % 6 for i in range(n_rows)]})
-        files[f"split/{split}-00000-of-00001.parquet"] = parquet(changed.get(split, rows))
-    return files
-
-
 @pytest.fixture
 def hub(stand_in: Hub) -> Hub:
     """The stand-in Hub with the emotion set and another one."""
-    stand_in.add(f"datasets/{EMOTION}", emotion_files(), EMOTION_REVISION)
+    stand_in.add(f"datasets/{EMOTION}", emotion_files(EMOTION_ROWS), EMOTION_REVISION)
     films = {"data/train-1.csv": ROWS, "data/train-2.csv": ROWS, "data/test.csv": ROWS}
     stand_in.add(f"datasets/{OTHER}", {"README.md": CARD, **films, "large/all.csv": ROWS})
     return stand_in
@@ -89,13 +72,13 @@ def test_the_emotion_set_comes_at_its_revision_and_is_asked_for_once(
 
 def test_another_emotion_set_is_refused(hub) -> None:
     few = pd.DataFrame({"text": ["a", "b"], "label": [0, 1]})
-    hub.add(f"datasets/{EMOTION}", emotion_files(test=few), EMOTION_REVISION)
+    hub.add(f"datasets/{EMOTION}", emotion_files(EMOTION_ROWS, test=few), EMOTION_REVISION)
     assert "'test': 2" in refusal("emotion")
 
 
 def test_other_label_ids_are_refused(hub) -> None:
     rows = pd.DataFrame({"text": ["a"] * 2000, "label": [0, 6] * 1000})
-    hub.add(f"datasets/{EMOTION}", emotion_files(test=rows), EMOTION_REVISION)
+    hub.add(f"datasets/{EMOTION}", emotion_files(EMOTION_ROWS, test=rows), EMOTION_REVISION)
     assert "ids [0, 6]" in refusal("emotion")
 
 
@@ -115,7 +98,7 @@ def hub_cache() -> str:
 
 
 def test_a_damaged_parquet_file_is_named(hub) -> None:
-    files = emotion_files() | {"split/test-00000-of-00001.parquet": b"PAR1 and no more"}
+    files = emotion_files(EMOTION_ROWS) | {"split/test-00000-of-00001.parquet": b"PAR1 and no more"}
     hub.add(f"datasets/{EMOTION}", files, EMOTION_REVISION)
     assert "test-00000-of-00001.parquet cannot be read" in refusal("emotion")
 

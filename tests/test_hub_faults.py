@@ -95,6 +95,7 @@ def test_all_files_of_a_pattern_come_and_are_cached(hub) -> None:
 # What passes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 @pytest.mark.parametrize("kind", [429, 500, 503, "drop", "silent"])
 def test_trouble_that_passes_is_ridden_out(hub, files, monkeypatch, capfd, method, kind) -> None:
@@ -104,6 +105,7 @@ def test_trouble_that_passes_is_ridden_out(hub, files, monkeypatch, capfd, metho
     assert capfd.readouterr() == ("", "")  # no lines of the library's
 
 
+@pytest.mark.slow
 def test_a_wait_that_the_hub_asks_for_is_kept(hub) -> None:
     hub.fault(CONFIG, 429, times=1, Retry_After="1")
     start = time.monotonic()
@@ -111,6 +113,7 @@ def test_a_wait_that_the_hub_asks_for_is_kept(hub) -> None:
     assert time.monotonic() - start > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cut", "stall"])
 def test_a_download_that_breaks_off_is_resumed(hub, files, monkeypatch, capfd, kind) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
@@ -183,11 +186,21 @@ def test_no_server_at_all_is_told_within_seconds(
     assert time.monotonic() - start < 3 and capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_network_that_never_answers_is_given_up(hub, capfd) -> None:
     hub.fault("", "silent")
     start = time.monotonic()
     assert "cannot be reached" in refusal()
     assert time.monotonic() - start < 10 and capfd.readouterr() == ("", "")
+
+
+def test_a_body_that_stalls_for_good_is_given_up(hub, monkeypatch, capfd) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
+    monkeypatch.setattr(file_download.time, "sleep", lambda seconds: None)
+    hub.fault(f"cdn/{NAME}", "stall", method="GET")
+    assert "cannot be reached" in refusal(filename=WEIGHTS)
+    assert sum("GET /cdn" in asked for asked in hub.requests) == 6
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_limits_add_up_to_what_is_promised() -> None:
@@ -233,6 +246,7 @@ def test_a_read_only_cache_serves_what_it_has_and_is_named_for_the_rest(
         folder.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_a_long_download_says_a_line_now_and_then(hub, monkeypatch, capfd) -> None:
     monkeypatch.setattr(download, "SAY_EVERY", 0.3)
     hub.fault(f"cdn/{NAME}", "slow", times=1, method="GET")

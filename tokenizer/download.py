@@ -125,13 +125,17 @@ def persist(transfer: Callable[[], T], repository: Repository, what: str) -> T:
     """What `transfer` returns, tried again after trouble that may pass. Raises OSError."""
     first_failure = 0.0
     for wait in (*WAITS, None):
+        is_answered = False
         try:
             with plain_http(), said_now_and_then(repository, what):
                 ask(repository, what)
+                is_answered = True
                 return transfer()
         except Exception as error:  # the Hub's errors and its HTTP library's share no other base
             first_failure = first_failure or time.monotonic()
             is_late = time.monotonic() - first_failure > PATIENCE
+            # A transfer that stalls has been resumed five times by huggingface_hub: a minute.
+            is_late |= is_answered and "Timeout" in type(error).__name__
             if wait is None or is_late or not may_pass(error):
                 raise explained(error, repository, what) from error
             time.sleep(max(wait, wished_wait(error)))

@@ -88,7 +88,9 @@ def find(name_or_folder: str | os.PathLike[str]) -> Source:
         return Source(folder=demo_folder(), sha256=SHA256[DEMO])
     if name in (OLD_NAME, OFFICIAL):
         return Source(repository=Repository(OFFICIAL, REVISION), sha256=SHA256[OFFICIAL])
-    if name and "\0" not in name and Path(name).is_dir():
+    if name and "\0" not in name and Path(name).exists():
+        if not Path(name).is_dir():
+            raise NotADirectoryError(f"{name} is a file: give the folder in which it lies")
         return Source(folder=Path(name))
     return Source(repository=parse(name))
 
@@ -120,8 +122,10 @@ def checked(path: Path, source: Source, filename: str) -> Path:
     """The file with the right content: its sha256 is the one that is pinned for it, or that the Hub
     states (its large files only). A file that differs is fetched once more.
 
-    Raises ValueError naming the real file, not the link to it, if it still differs.
+    Raises PermissionError; ValueError naming the real file, not its link, if it still differs.
     """
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f"no permission to read {path.resolve()}")
     expected = source.sha256.get(filename)
     if expected is None and source.repository is not None and path.is_symlink():
         blob = Path(os.readlink(path)).name  # the link's own target, which may be a link as well
@@ -144,9 +148,6 @@ def checked(path: Path, source: Source, filename: str) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file's content. Raises OSError naming the file if it cannot be read."""
-    try:
-        with path.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise type(error)(f"cannot read {path.resolve()}: {error.strerror}") from None
+    """The sha256 of a file's content."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
