@@ -12,7 +12,7 @@ from tests.benchmarks.common import RESULTS
 
 README = ROOT / "README.md"
 MARKED = re.compile(r"(<!-- saved: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-ROOMS = ("tokenizer", "minibert", "train", "train/training", "train/report")
+ROOMS = ("tokenizer", "minibert", "train", "train/data", "train/training", "train/report")
 
 
 def filled(text: str) -> str:

@@ -20,6 +20,7 @@ import train.training.checkpoints
 import train.training.loop
 from minibert import DistilBertForSequenceClassification
 from tests import ROOT
+from tokenizer import WordPieceTokenizer
 from train.training.checkpoints import list_checkpoints
 
 
@@ -321,3 +322,39 @@ def test_a_step_without_labels_is_skipped_and_said(finetune, monkeypatch):
     assert "step 1 skipped: all its labels are -100" in result.out
     lines = (result.folder / "log.jsonl").read_text().splitlines()
     assert lines and not any("loss" in json.loads(line) for line in lines)
+
+
+def test_a_fine_tuned_model_that_is_trained_on_keeps_its_ids(command, tiny_classifier, tmp_path):
+    """Its classifier has learnt them: other ids would turn its answers into other labels."""
+    names = ["surprise", "fear", "anger", "love", "joy", "sadness"]  # not the order of the data
+    model = DistilBertForSequenceClassification.from_pretrained(
+        tiny_classifier, id2label=dict(enumerate(names))
+    )
+    model.save_pretrained(tmp_path / "model")
+    WordPieceTokenizer.from_pretrained(tiny_classifier).save_pretrained(tmp_path / "model")
+    flags = ["--model", str(tmp_path / "model")]
+    before = command("evaluate", *flags, to="before").metrics["test_accuracy"]
+    result = command("finetune", *flags, "--lr", "0", "--epochs", "1", to="after")
+    assert result.metrics["test_accuracy"] == before
+    saved = json.loads((result.folder / "final" / "config.json").read_text())
+    assert [saved["id2label"][str(i)] for i in range(6)] == names
+    assert json.loads((result.folder / "config.json").read_text())["labels"] == names
+
+
+def test_a_fine_tuned_model_that_is_trained_on_keeps_labels_that_the_data_lack(
+    command, tiny_classifier, tmp_path
+):
+    lines = "text,label\n" + "one,joy\ntwo,fear\n" * 3
+    (tmp_path / "a.csv").write_text(lines, encoding="utf-8")
+    data = ["--model", str(tiny_classifier), "--train-file", str(tmp_path / "a.csv")]
+    result = command("finetune", *data)
+    labels = json.loads((result.folder / "config.json").read_text())["labels"]
+    assert labels == ["sadness", "joy", "love", "anger", "fear", "surprise"]
+    assert "4 train, 2 validation texts, 6 labels (validation: 0.1 of train" in result.out
+    (tmp_path / "a.csv").write_text(lines.replace("fear", "hunger"), encoding="utf-8")
+    refused = command("finetune", *data, to="refused")
+    assert refused.status == 2 and not refused.folder.exists()
+    assert "'hunger' in row 2 is none of sadness, joy" in refused.err
+    assert refused.err.strip().endswith(
+        "--new-head trains a new classifier with the labels of the data"
+    )

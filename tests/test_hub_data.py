@@ -148,6 +148,11 @@ def test_data_that_cannot_be_read_are_named(hub) -> None:
     )
 
 
+def test_a_configuration_can_be_chosen(hub) -> None:
+    data = load_data(ExploreOptions(dataset=OTHER, dataset_config="large"))
+    assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 2}
+
+
 def test_several_configurations_are_named(hub) -> None:
     hub.add(f"datasets/{OTHER}", {"README.md": CARD.replace(b"  default: true\n", b"")}, "d" * 40)
     assert "plain, large" in refusal(OTHER)

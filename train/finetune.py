@@ -9,9 +9,9 @@ from minibert import DistilBertForSequenceClassification
 from minibert.inputs import IGNORED
 from tokenizer import WordPieceTokenizer
 from train.batches import Encoded, padding_share
-from train.data import Data, describe, encode, fingerprint, load_data
+from train.data import Data, describe, encode, fingerprint, hold_out, load_data
 from train.device import Precision, current_processes
-from train.forward import load_model, predict_logits
+from train.forward import load_model, predict_logits, trained_labels
 from train.metrics import PREFIX, baseline, measure, predictions
 from train.options import FinetuneOptions
 from train.progress import progress
@@ -69,13 +69,17 @@ def run(options: FinetuneOptions) -> Result:
 
 def load(options: FinetuneOptions) -> Loaded:
     """Read the data, load tokenizer and model with a head for its labels, encode the texts."""
-    data = load_data(options)
+    # A model that has been fine-tuned keeps its ids: were they chosen from the data again, its
+    # trained classifier would answer other labels than the ones it has learnt.
+    data = load_data(options, None if options.new_head else trained_labels(options.model))
     if "train" not in data.splits:
         raise ValueError("fine-tuning needs a training split; name one with --train-file")
+    data = hold_out(data, options.eval_share, options.seed)
     torch.manual_seed(options.seed)  # the new head's first weights
     tokenizer, model, precision = load_model(
         options,
         DistilBertForSequenceClassification.from_pretrained,
+        new_head=options.new_head,
         num_labels=len(data.labels),
         id2label=dict(enumerate(data.labels)),
         label2id={label: i for i, label in enumerate(data.labels)},

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minibert import DistilBertModel
-from minibert.pretrained import PretrainedModel
-from tokenizer import WordPieceTokenizer
+from minibert import DistilBertConfig, DistilBertModel
+from minibert.pretrained import CONFIG, PretrainedModel, tensor_names
+from tokenizer import WordPieceTokenizer, hub
 from train.batches import TOKEN_BUDGET, Encoded, sorted_batches
 from train.device import ALONE, Precision, Processes, choose_precision
 from train.options import ComputeOptions
@@ -42,6 +42,15 @@ def model_folder(name: str) -> str:
     """RUN/final where `name` is the folder of a fine-tuning run, else the name as it is."""
     final = Path(name) / "final"
     return str(final) if (final / "config.json").is_file() else name
+
+
+def trained_labels(model: str) -> list[str] | None:
+    """The label names of a checkpoint with a trained classifier, in the order of their ids; None
+    for a checkpoint without one."""
+    folder = model_folder(model)
+    if "pre_classifier.weight" not in tensor_names(folder):
+        return None
+    return DistilBertConfig.from_json(hub.find(folder).file(CONFIG)).label_names
 
 
 @torch.inference_mode()

@@ -84,8 +84,8 @@ def load_any(source: Source, config: str | None) -> "dict[str, Dataset]":
     from datasets.exceptions import DatasetsError
 
     card = source.optional(CARD)
-    patterns = data_patterns(str(source), card, config)
-    folder, names = source.snapshot(*patterns)
+    stated = stated_files(str(source), card, config)
+    folder, names = source.snapshot(*(patterns_in(stated) if stated else DATA_FILES))
     if not names:
         raise FileNotFoundError(
             f"{source}: no data files ({', '.join(DATA_FILES[::5])}) there; where a script makes "
@@ -93,26 +93,39 @@ def load_any(source: Source, config: str | None) -> "dict[str, Dataset]":
         )
     try:
         with tempfile.TemporaryDirectory() as arrow:  # nothing is kept beside the Hub's own cache
-            data = load_dataset(str(folder), config, cache_dir=arrow, keep_in_memory=True)
+            # With the files named, for `datasets` looks for those of the first configuration as
+            # well, whichever was chosen, and only the chosen one's have been fetched.
+            files = {"data_files": by_split(stated)} if config else {}
+            data = load_dataset(str(folder), cache_dir=arrow, keep_in_memory=True, **files)
     except (DatasetsError, RuntimeError, ValueError, OSError) as error:
         raise unreadable(str(source), folder, error) from error
     assert isinstance(data, DatasetDict)
     return dict(data)
 
 
-def data_patterns(name: str, card: Path | None, config: str | None) -> list[str]:
-    """The patterns of a configuration's files, as the card (README.md) states them; else all."""
+def stated_files(name: str, card: Path | None, config: str | None) -> Any:
+    """The files of a configuration as the card (README.md) states them, in any of the forms that
+    `patterns_in` knows; None where it states none."""
     from huggingface_hub import DatasetCard
 
     stated = DatasetCard.load(card).data.to_dict().get("configs") if card is not None else None
     if not stated:
-        return DATA_FILES
+        if config:
+            raise ValueError(f"{name}: no configuration {config!r}, nor any other")
+        return None
     configs = {str(part.get("config_name", "default")): part for part in stated}
     default = [key for key, part in configs.items() if part.get("default") or key == "default"]
     chosen = config or next(iter(default if len(configs) > 1 else configs), None)
     if chosen not in configs:
         raise ValueError(f"{name}: choose one of the configurations {', '.join(configs)}")
-    return patterns_in(configs[chosen].get("data_files", DATA_FILES))
+    return configs[chosen].get("data_files")
+
+
+def by_split(stated: Any) -> Any:
+    """The same in the form that `load_dataset` takes: [{split:, path:}] becomes {split: path}."""
+    if isinstance(stated, list) and isinstance(stated[0], dict):
+        return {part.get("split", "train"): part["path"] for part in stated}
+    return stated
 
 
 def patterns_in(stated: Any) -> list[str]:

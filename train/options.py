@@ -104,7 +104,20 @@ class DataOptions(Options):
     test_file: str | None = flag(None, "the same for the test split")
     text_column: str = flag("text", "column that holds the text")
     label_column: str = flag("label", "column that holds the label")
-    separator: str = flag(",", "column separator of csv files")
+    separator: str = flag("auto", "between the cells of a csv, tsv or txt file, as it is written")
+    no_header: bool = flag(False, "the csv or tsv files begin with a row, not with column names")
+    columns: str | None = flag(None, "the column names of files with --no-header: text,label")
+    drop_empty: bool = flag(False, "leave out rows without a text or a label, and count them")
+    dataset_config: str | None = flag(None, "configuration of a Hub data set that has several")
+
+
+@dataclass(frozen=True, init=False)
+class TrainingDataOptions(DataOptions):
+    """And what is held out for validation where the data have no split for it."""
+
+    eval_share: float = flag(
+        0.1, "share of train to hold out if no validation split (0: none)", 0, at_most=0.9
+    )
 
 
 @dataclass(frozen=True, init=False)
@@ -138,7 +151,7 @@ class RunOptions(Options):
 
 
 @dataclass(frozen=True, init=False)
-class FinetuneOptions(RunOptions, ComputeOptions, DataOptions):
+class FinetuneOptions(RunOptions, ComputeOptions, TrainingDataOptions):
     """Train encoder and head together; evaluate every epoch; save the model."""
 
     group = "training"
@@ -152,16 +165,17 @@ class FinetuneOptions(RunOptions, ComputeOptions, DataOptions):
     max_steps: int = flag(0, "stop after so many optimiser steps (0: after the epochs)", 0)
     seed: int = flag(
         42,
-        "fixes the head's first weights, the order of examples, the dropout",
+        "fixes hold-out, the head's first weights, order of examples, dropout",
         0,
         at_most=MAX_SEED,
     )
     save_steps: int = flag(0, "a checkpoint every so many steps (0: only when interrupted)", 0)
     resume: bool = flag(False, "go on from the newest whole checkpoint in the output folder")
+    new_head: bool = flag(False, "a new classifier for new labels, in place of the model's own")
 
 
 @dataclass(frozen=True, init=False)
-class ProbeOptions(RunOptions, ComputeOptions, DataOptions):
+class ProbeOptions(RunOptions, ComputeOptions, TrainingDataOptions):
     """Freeze the encoder, take its hidden states as features, fit a logistic regression."""
 
     group = "probe"
@@ -170,7 +184,7 @@ class ProbeOptions(RunOptions, ComputeOptions, DataOptions):
     pooling: str = flag("cls", "one vector per text: first token, or mean", choices=("cls", "mean"))
     layers: str = flag("last", "probe the last layer, or each of them", choices=("last", "all"))
     umap: bool = flag(False, "draw the 2-D map with UMAP (extra: umap) instead of PCA")
-    seed: int = flag(42, "fixes the 2-D map", at_least=0, at_most=MAX_SEED)
+    seed: int = flag(42, "fixes hold-out and 2-D map", at_least=0, at_most=MAX_SEED)
     features: str | None = flag(None, "features.safetensors to take the features from; made if new")
 
 

@@ -19,7 +19,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from minibert import DistilBertModel
-from train.data import Data, describe, encode, load_data
+from train.data import Data, describe, encode, hold_out, load_data
 from train.device import current_processes
 from train.features import get_features
 from train.forward import POOLINGS, load_model
@@ -41,6 +41,7 @@ def run(options: ProbeOptions) -> Result:
         data = load_data(options)
         if "train" not in data.splits:
             raise ValueError("probing needs a training split; name one with --train-file")
+        data = hold_out(data, options.eval_share, options.seed)
         tokenizer, model, precision = load_model(options, DistilBertModel.from_pretrained)
         model.check_inputs = False  # `encode` checks
         print(f"{options.model} on {describe(data)}; {precision}")

@@ -1,0 +1,198 @@
+"""The data of a command: texts and class ids by split, checked before use.
+
+Cells come as their source has them (`sources`); here texts are checked, label cells become class
+names, names become ids, and a validation split is held out where there is none.
+"""
+
+import hashlib
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from minibert import DistilBertConfig
+from tokenizer import WordPieceTokenizer
+from train.batches import Encoded
+from train.data.labels import in_order, to_ids, to_names, warn, without_ignored
+from train.data.sources import Rows, read_splits
+from train.data.table import remark, short
+from train.options import DataOptions
+
+SHOWN = 5  # rows named in a message
+
+
+class Data(NamedTuple):
+    """Labelled texts, as every command uses them."""
+
+    splits: dict[str, pd.DataFrame]  # columns text (str) and label (int64, a place in `labels`)
+    labels: list[str]  # names of the classes, in the order of their ids
+    held_out: float = 0  # the share of train that became the validation split
+
+
+def load_data(options: DataOptions, label_names: list[str] | None = None) -> Data:
+    """The data that the options name: the splits that exist of train, validation and test.
+
+    Label ids follow `label_names` if given (a trained model's), else the data's own ClassLabel,
+    else `in_order`. Raises ValueError or OSError naming file, row and remedy; ConnectionError
+    without the Hub.
+    """
+    splits = read_splits(options)
+    first = next(iter(splits.values()))
+    names = {split: checked(rows, options) for split, rows in splits.items()}
+    texts, classes = next(iter(names.values()))
+    labels = label_names or first.class_names or in_order(set(classes))
+    warn(texts, classes, first.source)
+    remedy = ""
+    if label_names and hasattr(options, "new_head"):
+        remedy = "; --new-head trains a new classifier with the labels of the data"
+    frames = {}
+    for split, (texts, classes) in names.items():
+        ids = to_ids(classes, labels, splits[split].source, remedy)
+        frames[split] = pd.DataFrame({"text": texts, "label": ids})
+    if "train" in frames:
+        check_classes(frames["train"]["label"], labels, splits["train"].source)
+    return Data(frames, list(labels))
+
+
+def checked(rows: Rows, options: DataOptions) -> tuple[list[str], list[str]]:
+    """Texts and class names of one split. Raises ValueError naming the first row that is wrong."""
+    if not rows.texts:
+        raise ValueError(f"{rows.source}: no rows")
+    rows = check_empty(rows, options.drop_empty)
+    for row, text in enumerate(rows.texts, start=1):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"{rows.source}: the text column holds {short(text)} in row {row}, not text"
+            )
+        try:
+            text.isascii() or text.encode()
+        except UnicodeEncodeError:  # JSON can write half of a pair: "\ud83d"
+            raise ValueError(
+                f"{rows.source}: the text in row {row} holds a lone surrogate, which is no "
+                "character"
+            ) from None
+    names = to_names(rows.labels, rows.source)
+    texts, names = without_ignored(rows.texts, names, rows.source)
+    if not texts:
+        raise ValueError(f"{rows.source}: no row has a label")
+    if rows.class_names:
+        places = {str(i): name for i, name in enumerate(rows.class_names)}
+        unknown = next((row for row, name in enumerate(names, start=1) if name not in places), None)
+        if unknown:
+            raise ValueError(
+                f"{rows.source}: label {names[unknown - 1]} in row {unknown} has no name; the data "
+                f"name 0 to {len(places) - 1}"
+            )
+        names = [places[name] for name in names]
+    return texts, names
+
+
+def check_empty(rows: Rows, drop: bool) -> Rows:
+    """The rows whose text and label are not empty; the others are refused, or dropped and
+    counted."""
+    empty = {
+        "text": [row for row, text in enumerate(rows.texts, start=1) if is_empty(text)],
+        "label": [row for row, label in enumerate(rows.labels, start=1) if is_empty(label)],
+    }
+    parts = [f"empty {column} in {numbered(at)}" for column, at in empty.items() if at]
+    if not parts:
+        return rows
+    message = f"{rows.source}: {', '.join(parts)}"
+    if not drop:
+        raise ValueError(f"{message}; --drop-empty leaves them out")
+    gone = {*empty["text"], *empty["label"]}
+    kept = [row for row in range(len(rows.texts)) if row + 1 not in gone]
+    if not kept:
+        raise ValueError(f"{message}; no row is left")
+    remark(f"{message}; {len(gone)} of {len(rows.texts)} rows are left out")
+    return rows._replace(
+        texts=[rows.texts[row] for row in kept], labels=[rows.labels[row] for row in kept]
+    )
+
+
+def numbered(rows: list[int]) -> str:
+    """'row 2', or how many rows, and the first of them."""
+    if len(rows) == 1:
+        return f"row {rows[0]}"
+    first = ", ".join(map(str, rows[:SHOWN]))
+    return f"{len(rows)} rows ({first}{', ...' if len(rows) > SHOWN else ''})"
+
+
+def is_empty(cell: Any) -> bool:
+    """No value at all, or text of white space alone."""
+    return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+def check_classes(labels: pd.Series, names: list[str], source: str) -> None:
+    """A classifier needs two classes."""
+    if labels.nunique() < 2:
+        raise ValueError(
+            f"{source}: every label is '{names[labels[0]]}'; a classifier needs two classes"
+        )
+
+
+def hold_out(data: Data, share: float, seed: int) -> Data:
+    """Where there is no validation split, move a stratified share of train there: of each class
+    its share, rounded half up, at least one row of two, none of a single one. 0 turns it off."""
+    if not 0 <= share < 1:
+        raise ValueError(f"--eval-share {share}: a share of train from 0 to below 1")
+    if "validation" in data.splits or share == 0:
+        return data
+    train = data.splits["train"]
+    random = np.random.default_rng(seed)
+    chosen = np.zeros(len(train), dtype=bool)
+    for label in sorted(train["label"].unique()):
+        rows = np.flatnonzero(train["label"] == label)
+        # In decimals: 0.29 * 50 is 14.499999999999998 in binary, but 14.5 rounds to 15.
+        exact = Decimal(str(share)) * len(rows)
+        count = int(exact.to_integral_value(ROUND_HALF_UP))
+        count = min(max(count, 1), len(rows) - 1)
+        chosen[random.permutation(rows)[:count]] = True
+    if not chosen.any():  # every class has a single row
+        return data
+    splits = {
+        "train": train[~chosen].reset_index(drop=True),
+        "validation": train[chosen].reset_index(drop=True),
+    }
+    return data._replace(
+        splits=splits | {k: v for k, v in data.splits.items() if k != "train"}, held_out=share
+    )
+
+
+def fingerprint(rows: pd.DataFrame) -> str:
+    """sha256 over texts and labels in order: tells whether a resumed run sees the same data."""
+    digest = hashlib.sha256()
+    for text, label in zip(rows["text"], rows["label"]):
+        digest.update(f"{len(text)} {text} {label}\n".encode())
+    return digest.hexdigest()
+
+
+def describe(data: Data) -> str:
+    """'16000 train, 2000 validation, 2000 test texts, 6 labels'."""
+    counts = ", ".join(f"{len(rows)} {split}" for split, rows in data.splits.items())
+    text = f"{counts} texts, {len(data.labels)} labels"
+    if data.held_out:
+        text += f" (validation: {data.held_out:g} of train, held out by --seed; see --eval-share)"
+    return text
+
+
+def encode(
+    rows: pd.DataFrame,
+    tokenizer: WordPieceTokenizer,
+    config: DistilBertConfig,
+    max_length: int,
+    device: torch.device | str = "cpu",
+) -> Encoded:
+    """The rows as tensors on the device; texts over max_length tokens (or the model's limit) are
+    cut. Token and label ids are checked here once, so that the model need not for every batch."""
+    limit = min(max_length, config.max_position_embeddings)
+    texts = rows["text"].tolist()
+    ids = tokenizer(texts, truncation=True, max_length=limit, return_attention_mask=False)
+    if len(tokenizer) > config.vocab_size:
+        raise ValueError(
+            f"the tokenizer knows {len(tokenizer)} tokens, the model only {config.vocab_size}: "
+            "vocab.txt and config.json are not of one model"
+        )
+    return Encoded(ids["input_ids"], rows["label"].to_numpy(), config.pad_token_id, device)
