@@ -358,3 +358,12 @@ def test_a_fine_tuned_model_that_is_trained_on_keeps_labels_that_the_data_lack(
     assert refused.err.strip().endswith(
         "--new-head trains a new classifier with the labels of the data"
     )
+
+
+def test_a_new_head_takes_other_labels_on_a_fine_tuned_model(command, tiny_classifier, tmp_path):
+    lines = "text,label\n" + "one,hunger\ntwo,thirst\n" * 3
+    (tmp_path / "a.csv").write_text(lines, encoding="utf-8")
+    data = ["--model", str(tiny_classifier), "--train-file", str(tmp_path / "a.csv")]
+    result = command("finetune", *data, "--new-head")
+    model = DistilBertForSequenceClassification.from_pretrained(result.folder / "final")
+    assert model.config.label_names == ["hunger", "thirst"] and not model.fresh
