@@ -5,7 +5,7 @@ has no pooler, so its classifier brings a layer of its own (`pre_classifier`).
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from minibert.config import DistilBertConfig
 from minibert.inputs import IGNORED, check_labels
-from minibert.model import ACTIVATIONS, DistilBertModel, EncoderOutput, layer_norm
+from minibert.model import (
+    ACTIVATIONS,
+    DistilBertModel,
+    EncoderOutput,
+    layer_norm,
+    output_field,
+)
 from minibert.pretrained import PretrainedModel, tensor_names
 
 
@@ -24,6 +30,9 @@ class HeadOutput(NamedTuple):
     logits: Tensor  # (B, S, V) or (B, C)
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+    def __getitem__(self, key: Any) -> Any:
+        return output_field(self, key)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ K head_dim, F hidden_dim, V vocabulary, C classes.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,12 +26,26 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def output_field(output: Any, key: Any) -> Any:
+    """output["logits"] as in transformers: a field by its name, if it was asked for. Raises
+    KeyError with the names there are."""
+    if not isinstance(key, str):
+        return tuple.__getitem__(output, key)
+    there = [name for name in output._fields if getattr(output, name) is not None]
+    if key not in there:
+        raise KeyError(f"no {key!r} in this output, which holds: {', '.join(there)}")
+    return getattr(output, key)
+
+
 class EncoderOutput(NamedTuple):
     """What the encoder returns; the last two only where they were asked for."""
 
     last_hidden_state: Tensor  # (B, S, D)
     hidden_states: tuple[Tensor, ...] | None = None  # n_layers + 1 of (B, S, D), embeddings first
     attentions: tuple[Tensor, ...] | None = None  # n_layers of (B, H, S, S), rows sum to 1
+
+    def __getitem__(self, key: Any) -> Any:
+        return output_field(self, key)
 
 
 def layer_norm(dim: int) -> nn.LayerNorm:

@@ -49,6 +49,16 @@ class PretrainedModel(nn.Module):
             if isinstance(part, nn.LayerNorm):
                 part.reset_parameters()
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the weights."""
+        return next(self.parameters()).dtype
+
     @classmethod
     def from_pretrained(
         cls, name_or_folder: str | Path, *, new_head: bool = False, **overrides: Any

@@ -39,6 +39,27 @@ def test_hidden_states_and_attentions_come_only_when_asked_for() -> None:
     assert out.last_hidden_state.shape == (2, 5, TINY.dim)
 
 
+def test_an_output_gives_its_fields_by_name_and_by_place() -> None:
+    model = encoder()
+    out = model(IDS, MASK, output_hidden_states=True)
+    assert out["last_hidden_state"] is out[0] is out.last_hidden_state
+    assert out["hidden_states"] is out[1] and len(out[:2]) == 2
+    for absent in ("attentions", "logits", "count"):
+        with pytest.raises(KeyError, match="last_hidden_state, hidden_states"):
+            out[absent]
+    classifier = DistilBertForSequenceClassification(tiny(num_labels=3))
+    out = classifier(IDS, MASK)
+    assert out["logits"] is out.logits
+    loss, logits, *_ = out
+    assert loss is None and logits is out.logits
+
+
+def test_a_model_says_where_it_is_and_in_which_format() -> None:
+    model = encoder(torch.bfloat16)
+    assert (model.device, model.dtype) == (torch.device("cpu"), torch.bfloat16)
+    assert model.to("meta").float().device.type == "meta" and model.dtype == torch.float32
+
+
 def test_attentions_sum_to_one_over_the_tokens_that_are_kept() -> None:
     attentions = encoder()(IDS, MASK, output_attentions=True).attentions
     assert len(attentions) == TINY.n_layers
