@@ -12,6 +12,7 @@ from train.metrics import (
     confident_mistakes,
     example_losses,
     measure,
+    one_class,
     per_class,
     softmax,
 )
@@ -89,3 +90,11 @@ def test_a_model_without_mistakes_doubts_nothing() -> None:
     right = {"label": ["joy"], "predicted_label": ["joy"]}
     table = pd.DataFrame(right | {"probability": [0.9], "label_probability": [0.9]})
     assert len(confident_mistakes(table)) == 0
+
+
+def test_a_classifier_of_one_answer_is_called_so_split_by_split() -> None:
+    rows = [("validation", "joy", "joy"), ("validation", "fear", "joy")]
+    rows += [("test", "joy", "joy"), ("test", "fear", "fear"), ("train", "joy", "joy")]
+    table = pd.DataFrame(rows, columns=["split", "label", "predicted_label"])
+    (line,) = one_class(table)
+    assert line.startswith("every text of validation is called 'joy'")

@@ -75,6 +75,17 @@ def predictions(
     return table.sort_values("loss", ascending=False, kind="stable", ignore_index=True)
 
 
+def one_class(table: pd.DataFrame) -> list[str]:
+    """A line for each split of predictions.csv whose texts all get the same label, though they do
+    not have the same: such a classifier has learnt nothing, however high its accuracy."""
+    return [
+        f"every text of {split} is called {rows['predicted_label'].iloc[0]!r}: the model has "
+        "learnt nothing; try a higher learning rate or more epochs"
+        for split, rows in table.groupby("split", sort=False)
+        if rows["predicted_label"].nunique() == 1 < rows["label"].nunique()
+    ]
+
+
 def per_class(labels: pd.Series, predicted: pd.Series, names: list[str]) -> pd.DataFrame:
     """A row per class, in the order of `names`: precision, recall, f1, and how many texts."""
     precision, recall, f1, texts = precision_recall_fscore_support(

@@ -27,6 +27,7 @@ from minibert.pretrained import PretrainedModel
 from tokenizer import WordPieceTokenizer
 from train.device import current_processes
 from train.folders import check_plain, free_name, inode, lock, make_folder, remove
+from train.metrics import one_class
 from train.options import RunOptions
 
 # What each command writes, and so all that --overwrite may replace or remove.
@@ -234,6 +235,8 @@ class Run:
         """predictions.csv, with the columns and in the order of `train.metrics.predictions`."""
         # All cells are quoted: most readers take a bare carriage return in a text for a row's end.
         self.result.predictions = predictions
+        for line in one_class(predictions):
+            print(line)
         path = self.folder / "predictions.csv"
         write_csv(path, predictions, quoting=csv.QUOTE_ALL, float_format="%.6f")
 
