@@ -81,7 +81,7 @@ def one_class(table: pd.DataFrame) -> list[str]:
     return [
         f"every text of {split} is called {rows['predicted_label'].iloc[0]!r}: the model has "
         "learnt nothing; try a higher learning rate or more epochs"
-        for split, rows in table.groupby("split", sort=False)
+        for split, rows in table.groupby("split")
         if rows["predicted_label"].nunique() == 1 < rows["label"].nunique()
     ]
 

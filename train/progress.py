@@ -1,5 +1,6 @@
 """Progress of long work: tqdm's bar on a terminal, a plain line every 20 seconds elsewhere."""
 
+import shutil
 import sys
 from typing import Any
 
@@ -29,17 +30,32 @@ def progress(title: str, total: int | None, unit: str, done: int = 0, quiet: boo
 
     total: None for a stream whose end is not known. done: how much an earlier, interrupted run had
     done, which the rate leaves out."""
-    shape: dict[str, Any] = {"unit": f" {unit}"}
+    # Units per second, also below 1: tqdm would turn to seconds per unit. 80 by 24 where a terminal
+    # does not tell its size: tqdm would take it for 0 and draw nothing.
+    count = "{n_fmt}" if total is None else "{n_fmt}/{total_fmt}"
+    left = "" if total is None else ", {remaining} left"
+    text = f"{count}{{unit}}, {{rate_noinv_fmt}}{left}{{postfix}}"
+    columns, lines = shutil.get_terminal_size()
+    shape: dict[str, Any] = {
+        "bar_format": "{desc}: " + ("" if total is None else "{percentage:3.0f}%|{bar}| ") + text,
+        "ncols": columns,
+        "nrows": lines,
+    }
     if not sys.stderr.isatty() and "ipykernel" not in sys.modules:
-        count = "{n_fmt}" if total is None else "{n_fmt}/{total_fmt}"
-        left = "" if total is None else ", {remaining} left"
-        shape |= {
-            "bar_format": f"{{desc}}: {count}{{unit}}, {{rate_noinv_fmt}}{left}{{postfix}}",
+        shape = {
+            "bar_format": "{desc}: " + text,
             "file": Lines(),
             "mininterval": LINE_SECONDS,
             "maxinterval": LINE_SECONDS,
             "delay": LINE_SECONDS,  # short work prints nothing
         }
     return tqdm(
-        desc=title, total=total, initial=done, disable=quiet, leave=False, miniters=1, **shape
+        desc=title,
+        total=total,
+        unit=f" {unit}",
+        initial=done,
+        disable=quiet,
+        leave=False,
+        miniters=1,
+        **shape,
     )
