@@ -43,7 +43,8 @@ def troubled(tmp_path) -> list[str]:
         ("one two three four five six seven", "joy"),  # over six tokens
         ("☃ ☃ snow", "sadness"),  # two words that the vocabulary lacks
     )
-    test = write_csv(tmp_path / "test.csv", ("good morning", "sadness"), ("good night", "joy"))
+    # The same ids as a text of train has, though not the same letters.
+    test = write_csv(tmp_path / "test.csv", ("Good  MORNING", "sadness"), ("good night", "joy"))
     return ["--train-file", train, "--test-file", test, "--max-length", "6"]
 
 

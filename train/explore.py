@@ -3,6 +3,9 @@
 Only the tokenizer is needed, no weights.
 """
 
+import hashlib
+from array import array
+
 import pandas as pd
 
 from tokenizer import WordPieceTokenizer
@@ -52,29 +55,31 @@ def run(options: ExploreOptions) -> Result:
 
 def to_frame(data: Data, tokenizer: WordPieceTokenizer) -> pd.DataFrame:
     """All splits in one table, a row per text: text, label, label_name, words, tokens, unknown (how
-    many tokens are [UNK]), split. Tokens count [CLS] and [SEP], as the model's limit does."""
+    many tokens are [UNK]), ids (equal where the token ids are equal), split. Tokens count [CLS] and
+    [SEP], as the model's limit does."""
     frames = []
     for split, rows in data.splits.items():
         df = rows.assign(label_name=[data.labels[i] for i in rows["label"]])
         df["words"] = df["text"].str.split().str.len()
-        df["tokens"], df["unknown"] = count_tokens(df["text"].tolist(), tokenizer, split)
-        frames.append(df.assign(split=split))
+        tokens = count_tokens(df["text"].tolist(), tokenizer, split)
+        frames.append(df.join(tokens).assign(split=split))
     return pd.concat(frames, ignore_index=True)
 
 
-def count_tokens(
-    texts: list[str], tokenizer: WordPieceTokenizer, title: str
-) -> tuple[list[int], list[int]]:
-    """Of each text: how many tokens it has, and how many of them are [UNK]."""
-    tokens, unknown = [], []
+def count_tokens(texts: list[str], tokenizer: WordPieceTokenizer, title: str) -> pd.DataFrame:
+    """Of each text: its tokens, how many of them are [UNK], and a hash of their ids."""
+    rows = []
     with progress(title, len(texts), "texts") as bar:
         for start in range(0, len(texts), CHUNK):
             # Not truncated: how many texts are over the limit is one of the answers.
             chunk = tokenizer(texts[start : start + CHUNK], return_attention_mask=False)
-            tokens += [len(ids) for ids in chunk["input_ids"]]
-            unknown += [ids.count(tokenizer.unk_token_id) for ids in chunk["input_ids"]]
+            for ids in chunk["input_ids"]:
+                # 16 bytes in place of a list: a million texts fit in memory, and two that differ
+                # get one hash once in 10^26 such data sets.
+                same = hashlib.blake2b(array("i", ids).tobytes(), digest_size=16).digest()
+                rows.append((len(ids), ids.count(tokenizer.unk_token_id), same))
             bar.update(len(chunk["input_ids"]))
-    return tokens, unknown
+    return pd.DataFrame(rows, columns=["tokens", "unknown", "ids"])
 
 
 def classes(texts: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -103,8 +108,9 @@ def splits(texts: pd.DataFrame, limit: int) -> pd.DataFrame:
                 "texts": len(df),
                 f"majority baseline ({majority})": (df["label_name"] == majority).mean(),
                 "largest / smallest class": counts.max() / counts.min(),
-                "repeated texts": df["text"].duplicated().sum(),
-                "of them with other labels": (df.groupby("text")["label"].nunique() > 1).sum(),
+                # By ids: texts that differ in case alone, say, are one text to the model.
+                "repeated texts": df["ids"].duplicated().sum(),
+                "of them with other labels": (df.groupby("ids")["label"].nunique() > 1).sum(),
                 "without a token": (df["tokens"] <= 2).sum(),  # [CLS] and [SEP] alone
                 f"over {limit} tokens": (df["tokens"] > limit).sum(),
                 "longest, tokens": df["tokens"].max(),
@@ -122,25 +128,26 @@ def words_per_text(texts: pd.DataFrame, names: list[str]) -> pd.DataFrame:
 
 
 def shared(texts: pd.DataFrame) -> pd.DataFrame:
-    """Texts that occur in two splits (leaks): what was trained on tells nothing in a test."""
-    seen: dict[str, set[str]] = {}
+    """Texts whose token ids occur in two splits (leaks): what was trained on tells nothing in a
+    test."""
+    seen: dict[str, set[bytes]] = {}
     rows = []
     for split, df in texts.groupby("split", sort=False):
-        for other, its_texts in seen.items():
-            count = df["text"].isin(its_texts).sum()
+        for other, its_ids in seen.items():
+            count = df["ids"].isin(its_ids).sum()
             rows.append({"split": split, "shares with": other, "texts": count})
-        seen[split] = set(df["text"])
+        seen[split] = set(df["ids"])
     return pd.DataFrame(rows)
 
 
 def conflicts(texts: pd.DataFrame) -> pd.DataFrame:
-    """Texts that occur with different labels, in one split or across them."""
-    again = texts[texts["text"].duplicated(keep=False)]
+    """Texts that occur (by their token ids) with different labels, in one split or across them."""
+    again = texts[texts["ids"].duplicated(keep=False)]
     rows = []
-    for text, df in again.groupby("text", sort=False):
+    for _, df in again.groupby("ids", sort=False):
         if df["label"].nunique() > 1:
             places = df["label_name"] + " (" + df["split"] + ")"
-            rows.append({"labels": ", ".join(places), "text": text})
+            rows.append({"labels": ", ".join(places), "text": df["text"].iloc[0]})
     return pd.DataFrame(rows[:LISTED])
 
 
