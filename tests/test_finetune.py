@@ -280,6 +280,19 @@ def test_a_run_that_fails_leaves_the_one_it_was_to_overwrite_as_it_was(finetune)
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
 
 
+def test_the_last_whole_run_survives_any_number_of_unfinished_ones(finetune, monkeypatch):
+    folder = finetune("--save-steps", "5").folder
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    for steps in (2, 3):  # stopped with a checkpoint of their own
+        with monkeypatch.context() as patch:
+            interrupt_at(patch, steps)
+            assert finetune("--overwrite").status == 130
+    assert finetune("--overwrite", "--lr", "1e30").status == 2
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+    assert finetune("--overwrite").status == 0
+    assert not (folder / ".previous").exists()
+
+
 def test_an_output_that_is_a_file_or_not_writable_is_refused_before_training(finetune, tmp_path):
     (tmp_path / "file").write_text("")
     refused = finetune("--output-dir", str(tmp_path / "file"))
