@@ -111,7 +111,15 @@ def test_input_that_is_no_utf8_is_refused_with_its_line(command, stdin, message)
 def test_a_file_among_the_texts_is_refused_with_a_hint(command, tmp_path) -> None:
     (tmp_path / "new.txt").write_text("fine\n")
     refused = command("predict", "fine", str(tmp_path / "new.txt"))
-    assert refused.status == 2 and f"{tmp_path / 'new.txt'} is a file" in refused.err
+    assert refused.status == 2 and f"--file {tmp_path / 'new.txt'}" in refused.err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--output", "x.csv"), ("--text-column", "t"), ("--separator", ";"), ("--overwrite",)],
+)
+def test_flags_of_tables_are_refused_without_a_table(command, flags) -> None:
+    assert "needs --file" in command("predict", *flags, "fine").err
 
 
 def test_the_folder_of_a_run_stands_for_its_model(command, finished) -> None:

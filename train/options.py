@@ -222,6 +222,13 @@ class PredictOptions(ComputeOptions):
 
     model: str = TRAINED
     texts: tuple[str, ...] = flag((), "texts to classify", positional=True, nargs="*")
+    file: str | None = flag(None, "a table instead: csv, tsv, json(l), parquet, or text;label txt")
+    output: str | None = flag(None, "the table with labels added: csv, tsv, jsonl or parquet")
+    text_column: str = flag("text", "column of --file that holds the text")
+    separator: str = flag("auto", "between the cells of a csv, tsv or txt --file")
+    no_header: bool = flag(False, "the --file begins with a row, not with column names")
+    columns: str | None = flag(None, "the column names of a --file with --no-header: text,id")
+    overwrite: bool = flag(False, "replace an --output that exists")
     threshold: float = flag(0.0, "no label where its probability is lower", 0, at_most=1)
     all: bool = flag(False, "the probability of every label, not only of the likeliest")
     json: bool = flag(False, "one JSON object per text")

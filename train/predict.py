@@ -1,7 +1,7 @@
 """python -m train predict: the label of each text, with its probability.
 
-Texts come from the command line or from standard input, one per line. They are read, computed and
-written a chunk at a time, so that memory does not grow with their number.
+Texts come from the command line, from standard input (one per line) or from a table (--file). They
+are read, computed and written a chunk at a time, so that memory does not grow with their number.
 """
 
 import json
@@ -33,7 +33,7 @@ Answer = Callable[[list[str]], np.ndarray]  # texts -> probabilities (N, C)
 
 
 def run(options: PredictOptions) -> Result:
-    """Print a line per text, in their order."""
+    """Print a line per text, in their order; or with --file, write a table."""
     check_use(options)
     tokenizer, model, precision = load_model(options, load_classifier)
     limit = min(options.max_length, model.config.max_position_embeddings)
@@ -46,7 +46,12 @@ def run(options: PredictOptions) -> Result:
         return softmax(predict_logits(model, encoded, precision, title=None))
 
     start = time.perf_counter()
-    predictions = print_answers(options, answer, names)
+    if options.file:
+        from train.predict_table import predict_table  # reads and writes the formats of tables
+
+        predictions = predict_table(options, answer, names)
+    else:
+        predictions = print_answers(options, answer, names)
     seconds = time.perf_counter() - start
     if len(predictions) > 100:
         rate = f"{len(predictions)} texts in {seconds:.1f} s, {len(predictions) / seconds:.0f}"
@@ -56,9 +61,18 @@ def run(options: PredictOptions) -> Result:
 
 def check_use(options: PredictOptions) -> None:
     """Raises ValueError for options that contradict each other, or would do nothing."""
+    if options.file and options.texts:
+        raise ValueError("texts or --file, not both")
+    for flag in ("output", "overwrite", "text_column", "separator", "no_header", "columns"):
+        if flag in options.given and not options.file:
+            raise ValueError(f"--{flag.replace('_', '-')} needs --file")
+    if options.overwrite and not options.output:
+        raise ValueError("--overwrite needs --output")
+    if options.json and options.output:
+        raise ValueError("--json is for standard output; name an --output that ends in .jsonl")
     for text in options.texts:
         if os.path.isfile(text):
-            raise ValueError(f"{text} is a file; send its lines to standard input: < {text}")
+            raise ValueError(f"{text} is a file; its texts are classified by --file {text}")
 
 
 def print_answers(options: PredictOptions, answer: Answer, names: list[str]) -> pd.DataFrame:

@@ -29,7 +29,9 @@ def parquet_table(path: Path, wanted: dict[str, str] | None) -> Table:
                     "(multi-label is not what this program trains)"
                 )
         # As a dictionary, equal cells are stored once: a text of 1 MB in 2,000 rows takes 1 MB.
-        file = parquet.ParquetFile(path, read_dictionary=names)
+        # pyarrow has none for lists, which predict --file carries along.
+        plain = [name for name in names if not pyarrow.types.is_nested(schema.field(name).type)]
+        file = parquet.ParquetFile(path, read_dictionary=plain)
         check_size(path, unpacked_size(file.metadata, set(names)))
     return Table(names, parquet_rows(path, file, names), class_names(schema, names))
 

@@ -14,7 +14,7 @@ import pandas as pd
 from train.data.reading import FORMATS, UNREADABLE, open_table
 from train.data.table import ROW_BYTES, Layout, check_size, choose_columns, remark, short
 from train.hub_data import EMOTION, load_splits
-from train.options import DataOptions
+from train.options import DataOptions, PredictOptions
 
 DEMO_FOLDER = Path(__file__).parents[1] / "demo"
 
@@ -50,7 +50,7 @@ def read_splits(options: DataOptions) -> dict[str, Rows]:
     return {split: read_file(path, layout, wanted) for split, path in files.items()}
 
 
-def named_columns(options: DataOptions) -> list[str] | None:
+def named_columns(options: DataOptions | PredictOptions) -> list[str] | None:
     """The names that --columns gives to a file without a header line."""
     if options.no_header != bool(options.columns):
         raise ValueError("--no-header and --columns text,label go together")
