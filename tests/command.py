@@ -34,7 +34,10 @@ def run_command(arguments: list[str], folder: Path, stdin: bytes = b"", report=F
         patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="ascii"))
         if not report:
             patch.setattr("train.report.write_report", lambda folder: None)
-        status = main(arguments)
+        try:
+            status = main(arguments)
+        except SystemExit as refused:  # by the parser of the command line
+            status = int(str(refused.code))
     path = folder / "metrics.json"
     metrics = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return Result(status, folder, out.getvalue(), err.getvalue(), metrics)

@@ -5,16 +5,21 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from transformers import DistilBertForSequenceClassification as Theirs
-from transformers import get_linear_schedule_with_warmup
+from transformers import (
+    get_constant_schedule_with_warmup,
+    get_cosine_schedule_with_warmup,
+    get_linear_schedule_with_warmup,
+)
 
 from minibert import DistilBertForSequenceClassification
 from tests.tiny import NO_DROPOUT, tiny
 from train.batches import Encoded
 from train.device import Precision, choose_precision
 from train.training.loop import MAX_SKIPPED, StepLog, stop_if_diverged, training
-from train.training.optim import LossScale, Update, make_optimizer
-from train.training.step import Job, Steps, eager_step, seed_step
+from train.training.optim import LossScale, Update, freeze, make_optimizer
+from train.training.step import Job, Steps, balanced_weights, eager_step, seed_step
 
 CPU = torch.device("cpu")
 FP32 = Precision(CPU, "fp32")
@@ -258,3 +263,84 @@ def test_auto_never_takes_bf16_on_a_cpu_without_matrix_units(monkeypatch):
     for has_tiles, expected in ((False, "fp32"), (True, "bf16")):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=has_tiles: has)
         assert choose_precision("cpu").name == expected
+
+
+@pytest.mark.parametrize("warmup", [0, 7, 40])
+@pytest.mark.parametrize(
+    ("schedule", "reference"),
+    [
+        ("linear", get_linear_schedule_with_warmup),
+        ("cosine", get_cosine_schedule_with_warmup),
+        ("constant", lambda o, w, t: get_constant_schedule_with_warmup(o, w)),
+    ],
+    ids=["linear", "cosine", "constant"],
+)
+def test_schedules_are_the_references_over_a_whole_run(schedule, reference, warmup):
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+    theirs = reference(optimizer, warmup, 40)
+    update = Update(make_optimizer(model, 3e-4, 0.0), LossScale(FP32), 40, schedule, warmup)
+    for _ in range(40):
+        model.weight.grad, model.bias.grad = torch.ones(2, 2), torch.ones(2)
+        update()
+        assert float(update.rate) == pytest.approx(theirs.get_last_lr()[0], rel=1e-12, abs=1e-18)
+        optimizer.step()
+        theirs.step()
+
+
+@pytest.mark.parametrize("grad_accum", [1, 4])
+def test_balanced_classes_are_torchs_weighted_mean_over_the_step(grad_accum):
+    """A class of 3 of 40 texts; the step's mean is the same however it is cut."""
+    random = np.random.default_rng(0)
+    texts = [random.integers(1, 100, size=random.integers(3, 20)).tolist() for _ in range(40)]
+    labels = np.array([0] * 25 + [1] * 12 + [2] * 3)
+    data = Encoded(texts, labels)
+    weights = balanced_weights(data, n_classes=3)
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    np.testing.assert_allclose(weights.by_class.numpy(), expected, rtol=1e-6)
+    model, twin = make_model(), make_model()
+    job = make_job(model, make_update(model), data, grad_accum=grad_accum)
+    job = job._replace(class_weights=weights)
+    rows = np.array([0, 1, 2, 25, 26, 37, 38, 3])
+    loss, _, norm = eager_step(job, rows).tolist()
+    input_ids, mask, targets = data.batch(rows)
+    reference = torch.nn.functional.cross_entropy(
+        twin(input_ids, mask).logits, targets, weight=torch.tensor(expected, dtype=torch.float32)
+    )
+    reference.backward()
+    assert loss == pytest.approx(reference.item(), rel=1e-5)
+    expected_norm = torch.nn.utils.clip_grad_norm_(twin.parameters(), math.inf)
+    assert norm == pytest.approx(float(expected_norm), rel=1e-4)
+
+
+def test_a_class_without_texts_has_no_share_in_the_balance():
+    data = Encoded([[1]] * 6, np.array([0, 0, 0, 2, -100, -100]))
+    weights = balanced_weights(data, n_classes=3)
+    assert weights.by_class[0] == pytest.approx(4 / (2 * 3))
+    assert weights.by_class[2] == pytest.approx(4 / (2 * 1))
+    assert np.isfinite(weights.by_row).all()
+
+
+@pytest.mark.parametrize("n_trained", [0, 1, 2])
+def test_frozen_blocks_stay_and_cost_neither_gradients_nor_optimiser_memory(n_trained):
+    model = make_model()
+    freeze(model, n_trained)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    update = make_update(model)
+    job = make_job(model, update, make_data())
+    eager_step(job, np.arange(8))
+    heads = ("pre_classifier", "classifier")
+    blocks = tuple(f"distilbert.transformer.layer.{n}." for n in range(2 - n_trained, 2))
+    for name, parameter in model.named_parameters():
+        trains = name.startswith((*heads, *blocks))
+        assert torch.equal(parameter, before[name]) != trains, name
+        assert (f"exp_avg.{name}" in update.tensors(model)) == trains, name
+    held = sum(state["exp_avg"].numel() for state in update.optimizer.state.values())
+    assert held == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    hidden = model.distilbert(torch.tensor([[1, 2, 3]])).last_hidden_state
+    assert hidden.requires_grad == (n_trained > 0)  # no graph is kept of frozen blocks alone
+
+
+def test_more_blocks_than_there_are_cannot_train():
+    with pytest.raises(ValueError, match="--train-layers 3: the model has 2 blocks"):
+        freeze(make_model(), 3)

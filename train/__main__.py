@@ -5,11 +5,13 @@ import errno
 import importlib
 import io
 import os
+import signal
 import sys
 
 from train.command_line import parse
 from train.options import PROGRAM, Options
-from train.terminal import control_characters_shown
+from train.stop import Stopped, handling, stop_at_once
+from train.terminal import Patient, control_characters_shown, open_closed_streams
 
 # Errors that a user's input can cause: shown as a line, not as a traceback (python -X dev has the
 # traceback). Any other exception is a fault of this program and keeps its traceback.
@@ -17,19 +19,28 @@ MISTAKES = (ValueError, OSError, ArithmeticError)
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command; its exit status: 0 done, 2 the user's mistake, 130 Ctrl-C."""
-    with control_characters_shown():
-        command, options = parse(arguments)
-        if os.environ.get("RANK", "0") == "0":  # only rank 0 prints
-            stream = sys.stderr if command == "predict" else sys.stdout  # predict prints answers
-            print(loading(options), file=stream, flush=True)
+    """Run one command; its exit status: 0 done, 2 the user's mistake, 128 + n stopped by signal n
+    (130: Ctrl-C)."""
+    with (
+        control_characters_shown(),
+        contextlib.redirect_stderr(Patient(sys.stderr)),
+        handling(stop_at_once),
+    ):
         try:
-            return run_command(command, options)
-        except KeyboardInterrupt:
-            hint = "; continue with --resume" if command == "finetune" else ""
-            print(f"\ninterrupted{hint}", file=sys.stderr)
-            return 130
-        except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+            command, options = parse(arguments)
+            # All that predict makes is its output; the others have something to finish.
+            out = sys.stdout if command == "predict" else Patient(sys.stdout)
+            with contextlib.redirect_stdout(out):
+                if os.environ.get("RANK", "0") == "0":  # only rank 0 prints
+                    stream = sys.stderr if command == "predict" else out  # predict prints answers
+                    print(loading(options), file=stream, flush=True)
+                return run_command(command, options)
+        except KeyboardInterrupt as error:
+            stop = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
+            if str(stop):  # of many processes one has something to say
+                print(f"\n{stop}", file=sys.stderr)
+            return 128 + stop.number
+        except BrokenPipeError:  # the reader of our output has gone, as in `predict ... | head`
             # Python flushes stdout at exit, which would raise the same error once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
@@ -81,6 +92,7 @@ def message(error: BaseException) -> str:
 
 def console() -> int:
     """The entry of the console script `minibert`."""
+    open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # UTF-8 in any locale; a line is seen when it is printed, also in a pipe or a log.

@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import types
+import typing
 from typing import Any, NoReturn
 
 from train import __version__
@@ -78,8 +80,11 @@ def add_field(parser: argparse._ArgumentGroup, field: dataclasses.Field) -> None
     if field.type is bool:
         parser.add_argument(name, help=help, action="store_true", default=argparse.SUPPRESS)
         return
-    if field.type in (int, float):
-        meta["type"] = field.type
+    kind = field.type
+    if isinstance(kind, types.UnionType):  # `int | None`: typed, it is an int
+        kind = typing.get_args(kind)[0]
+    if kind in (int, float):
+        meta["type"] = kind
     if field.default not in (None, ""):
         help += f" (default: {field.default})"
     parser.add_argument(name, help=help.replace("%", "%%"), **meta)

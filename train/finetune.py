@@ -1,9 +1,14 @@
 """python -m train finetune: encoder and head, trained together on labelled texts."""
 
+import json
+import shlex
+import signal
+import time
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from minibert import DistilBertForSequenceClassification
 from minibert.inputs import IGNORED
@@ -13,26 +18,33 @@ from train.data import Data, describe, encode, fingerprint, hold_out, load_data
 from train.device import Precision, current_processes
 from train.forward import load_model, predict_logits, trained_labels
 from train.metrics import PREFIX, baseline, measure, predictions
-from train.options import FinetuneOptions
+from train.options import PROGRAM, FinetuneOptions
 from train.progress import progress
 from train.runs import Result, Run
+from train.stop import Stopped, StopRequest, handling
 from train.training.checkpoints import (
+    Snapshot,
     check_agreement,
     check_finite,
-    load_checkpoint,
-    newest_checkpoint,
+    list_checkpoints,
+    load_newest,
+    read_settings,
+    remove_newer,
     save_checkpoint,
 )
-from train.training.loop import StepLog, polite_interrupt, stop_if_diverged, training
-from train.training.optim import LossScale, Update, make_optimizer
-from train.training.step import Job, Steps
+from train.training.history import HEADER, History, table_row
+from train.training.loop import StepLog, stop_if_diverged, training
+from train.training.optim import LossScale, Update, freeze, make_optimizer
+from train.training.step import Job, Steps, balanced_weights
 
-FREE_TO_CHANGE = ("output_dir", "overwrite", "resume", "save_steps")  # when a run is resumed
+# When a run is resumed. Not even the last bit of a result depends on these.
+FREE_TO_CHANGE = ("output_dir", "overwrite", "resume", "save_steps", "save_minutes")
 
 
 class Loaded(NamedTuple):
-    """Data, tokenizer and model before the first step, the same on every process."""
+    """Options, data, tokenizer and model before the first step, the same on every process."""
 
+    options: FinetuneOptions
     data: Data
     tokenizer: WordPieceTokenizer
     model: DistilBertForSequenceClassification
@@ -42,26 +54,31 @@ class Loaded(NamedTuple):
 
 
 def run(options: FinetuneOptions) -> Result:
-    """Load, train, evaluate, save."""
+    """Load, train, evaluate, save. A signal ends it with Stopped, saved if a step has been done."""
     with Run("finetune", options, options.resume) as run:
         loaded = load(options)
-        job = prepare(loaded, options)
-        first_step = resume(run, job, loaded.settings) if options.resume else 0
+        job = prepare(loaded)
+        history = History(job.steps.per_epoch)
+        if options.resume:
+            resume(run, loaded, job, history)
         job.processes.wait()  # rank 0 changes the folder only after all have read their checkpoint
         if job.processes.is_main:
-            run.open(labels=loaded.data.labels, settings=loaded.settings)
-            run.cut_log(first_step)
+            begin(run, loaded, history)
         note = " (suited to the packaged weights)" if options.model == "demo" else ""
         rate = f"learning rate {options.lr:g}, {options.epochs} epochs{note}"
         print(f"{options.model} on {describe(loaded.data)}; {rate}")
         print(f"{job.precision}; {job.update.total_steps} steps of {job.steps.step_size} texts")
-        logits = train(run, loaded, job, options, first_step)
-        if "test" in loaded.encoded:
-            logits["test"] = predict_logits(
-                job.model, loaded.encoded["test"], job.precision, job.processes, "test"
-            )
-        if job.processes.is_main:
-            finish(run, loaded, job, logits)
+        request = StopRequest(job.processes.world == 1, job.processes.is_main)
+        with handling(request):
+            try:
+                logits = train(run, loaded, job, history, request)
+                with request.at_once():
+                    finish(run, loaded, job, history, logits)
+                    run.close()
+            except Stopped as stop:
+                if stop.may_save and history.step:
+                    save(run, loaded, job, history)
+                raise Stopped(stop.number, how_to_go_on(run, job, history)) from None
         loaded.model.eval()  # as after loading: what the caller does with it is to use it
         run.result.model, run.result.tokenizer = loaded.model, loaded.tokenizer
     return run.result
@@ -89,117 +106,211 @@ def load(options: FinetuneOptions) -> Loaded:
         split: encode(rows, tokenizer, model.config, options.max_length, precision.device)
         for split, rows in data.splits.items()
     }
+    if "validation" not in encoded and (options.keep == "best" or options.patience):
+        raise ValueError("--keep best and --patience need a validation split")
     settings = {k: v for k, v in options.as_dict().items() if k not in FREE_TO_CHANGE} | {
         "labels": data.labels,
         "precision": precision.name,  # what "auto" stands for on this machine
         "processes": current_processes().world,
         "data": {split: fingerprint(rows) for split, rows in data.splits.items()},
     }
-    return Loaded(data, tokenizer, model, precision, encoded, settings)
+    # Through JSON, as the settings of a checkpoint have been: a tuple becomes a list.
+    return Loaded(
+        options, data, tokenizer, model, precision, encoded, json.loads(json.dumps(settings))
+    )
 
 
-def prepare(loaded: Loaded, options: FinetuneOptions) -> Job:
+def prepare(loaded: Loaded) -> Job:
     """The steps to take, and the optimiser in its first state."""
-    model, data, processes = loaded.model, loaded.encoded["train"], current_processes()
+    options, model, data = loaded.options, loaded.model, loaded.encoded["train"]
+    processes = current_processes()
     step_size = options.batch_size * options.grad_accum * processes.world
     steps = Steps(data.lengths, step_size, options.seed)
     total = options.epochs * steps.per_epoch
+    total = min(total, options.max_steps or total)
+    if options.warmup_steps > total:
+        raise ValueError(f"--warmup-steps {options.warmup_steps}: the run has {total} steps")
+    if options.train_layers is not None:
+        freeze(model, options.train_layers)
     optimizer = make_optimizer(model, options.lr, options.weight_decay)
-    update = Update(optimizer, LossScale(loaded.precision), min(total, options.max_steps or total))
-    return Job(model, update, data, steps, loaded.precision, processes, options.grad_accum)
+    scale = LossScale(loaded.precision)
+    weights = None
+    if options.class_weights == "balanced":
+        weights = balanced_weights(data, len(loaded.data.labels))
+    return Job(
+        model,
+        Update(optimizer, scale, total, options.schedule, options.warmup_steps),
+        data,
+        steps,
+        loaded.precision,
+        processes,
+        options.grad_accum,
+        weights,
+    )
 
 
-def resume(run: Run, job: Job, settings: dict) -> int:
-    """Load the newest whole checkpoint; the number of steps it has behind it."""
-    folder, state = newest_checkpoint(run.folder)
-    check_agreement(state["settings"], settings)
-    load_checkpoint(folder, job.model, job.update)
-    print(f"resuming after step {state['step']} from {folder}")
-    return state["step"]
+def resume(run: Run, loaded: Loaded, job: Job, history: History) -> None:
+    """Load the newest whole checkpoint into model, update and history."""
+    check_agreement(read_settings(run.folder), loaded.settings)
+    history.step, folder = load_newest(run.folder, snapshot(loaded, job, history))
+    print(f"resuming after step {history.step} from {folder}")
+
+
+def begin(run: Run, loaded: Loaded, history: History) -> None:
+    """Create the run folder, or take out of it what an interrupted run did after its checkpoint."""
+    run.open(labels=loaded.data.labels, settings=loaded.settings)
+    run.cut_log(history.step)
+    remove_newer(run.folder, history.step)
+    if history.is_evaluated(history.step):  # cut off, but in the checkpoint
+        run.log(history.evaluations[-1:])
 
 
 def train(
-    run: Run, loaded: Loaded, job: Job, options: FinetuneOptions, first_step: int
+    run: Run, loaded: Loaded, job: Job, history: History, request: StopRequest
 ) -> dict[str, np.ndarray]:
-    """Train to the end; {"validation": logits (N, C)} of the last evaluation, if there is one.
+    """Train to the end; {"validation": logits (N, C)} of the last evaluation, if there was one.
 
-    A checkpoint is written every --save-steps steps, and before Ctrl-C ends the run
-    (KeyboardInterrupt). Raises ArithmeticError where training diverges; nothing is saved then.
+    Raises Stopped where a signal asks for it, and ArithmeticError where training diverges.
     """
-    total, per_epoch = job.update.total_steps, job.steps.per_epoch
-    log = StepLog(job.processes)
-    logits: dict[str, np.ndarray] = {}
-    if first_step and first_step % per_epoch == 0:
-        # The run was stopped after an epoch's last step, before the evaluation that follows it.
-        line, logits = evaluate(run, loaded, job, first_step)
-        print(line)
-    with (
-        polite_interrupt() as interrupted,
-        progress("train", total, "steps", first_step, not job.processes.is_main) as bar,
-    ):
-        for done, values in training(job, first_step):
+    options, total, world = loaded.options, job.update.total_steps, job.processes.world
+    log, logits, saved_at = StepLog(job.processes), {}, time.monotonic()
+    if is_evaluation_due(loaded, job, history.step) and not history.is_evaluated(history.step):
+        # The run was stopped between a step and the evaluation that follows it.
+        logits = evaluate(run, loaded, job, history, request)
+    if history.is_out_of_patience(options.patience):
+        return logits
+    with progress("train", total, "steps", history.step, not job.processes.is_main) as bar:
+        for done, values in training(job, history.step):
+            history.step = done
             bar.update(1)
             if values is None:
                 bar.write(f"step {done} skipped: all its labels are {IGNORED}")
             else:
                 log.add(done, values)
-            # All processes must stop after the same step: if one were gone, the others would wait
-            # for its gradients for ever.
-            stop = job.processes.any(interrupted())
-            epoch_ends = done % per_epoch == 0 or done == total
-            save_due = stop or (options.save_steps and done % options.save_steps == 0)
-            if log.is_full or epoch_ends or save_due:
-                records = log.read()
-                if job.processes.is_main:
-                    run.log(records)  # before the check, so that the log shows the NaN
-                stop_if_diverged(records, job.update)
-                if records:
-                    loss = np.mean([record["loss"] for record in records])
-                    bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-            if save_due and done < total:
-                save(run, loaded, job, done)
-            if stop and done < total:
-                raise KeyboardInterrupt
-            if epoch_ends:
-                line, logits = evaluate(run, loaded, job, done)
-                bar.write(line)
+            evaluation_due = is_evaluation_due(loaded, job, done)
+            save_due = bool(options.save_steps) and done % options.save_steps == 0
+            reading_due = log.is_full or evaluation_due or save_due
+            is_late = 0 < options.save_minutes * 60 < time.monotonic() - saved_at
+            stop = request.number > 0
+            if world > 1:
+                # All processes must stop or save after the same step: the others would wait for
+                # ever for the gradients of one that is gone. To ask they wait for each other, and
+                # so they ask only where they wait anyway.
+                stop = reading_due and job.processes.any(stop)
+                is_late = reading_due and job.processes.any(is_late)
+            save_due = (save_due or is_late) and done < total
+            if reading_due or save_due or stop:
+                bar.set_postfix_str(read_losses(run, job, history, log), refresh=False)
+            if stop:
+                raise Stopped(request.number or signal.SIGTERM, may_save=True)
+            if save_due:
+                save(run, loaded, job, history)
+                saved_at = time.monotonic()
+            if evaluation_due:
+                logits = evaluate(run, loaded, job, history, request)
+                if history.is_out_of_patience(options.patience):
+                    bar.write(f"{options.patience} evaluations without a lower loss: stopped early")
+                    break
     return logits
 
 
-def evaluate(run: Run, loaded: Loaded, job: Job, step: int) -> tuple[str, dict[str, np.ndarray]]:
-    """Measure the model on the validation split and log it: a line to print, and
-    {"validation": logits (N, C)}. Without such a split: the epoch alone, and {}."""
-    epoch = step / job.steps.per_epoch
-    if "validation" not in loaded.encoded:
-        return f"epoch {epoch:.3g}", {}
-    logits = predict_logits(job.model, loaded.encoded["validation"], job.precision, job.processes)
-    metrics = measure(logits, loaded.data.splits["validation"]["label"].to_numpy(), "eval")
+def is_evaluation_due(loaded: Loaded, job: Job, step: int) -> bool:
+    """Whether an evaluation follows this step: at the end of an epoch, at the end of training, and
+    every --eval-steps steps."""
+    every = loaded.options.eval_steps
+    is_extra = every > 0 and step % every == 0
+    is_end = step % job.steps.per_epoch == 0 or step == job.update.total_steps
+    return step > 0 and (is_extra or is_end)
+
+
+def read_losses(run: Run, job: Job, history: History, log: StepLog) -> str:
+    """Copy the losses from the device into log.jsonl and the history; their mean, in words."""
+    records = log.read()
     if job.processes.is_main:
-        run.log([{"step": step, "epoch": epoch, **metrics}])
-    figures = (f"{name} {metrics['eval_' + name]:.4f}" for name in ("loss", "accuracy", "f1"))
-    return f"epoch {epoch:.3g}: " + ", ".join(figures), {"validation": logits}
+        run.log(records)  # before the check, so that the log shows the NaN
+    stop_if_diverged(records, job.update)
+    history.add_steps(records)
+    return f"loss {np.mean([record['loss'] for record in records]):.4f}" if records else ""
 
 
-def save(run: Run, loaded: Loaded, job: Job, step: int) -> None:
+def evaluate(
+    run: Run, loaded: Loaded, job: Job, history: History, request: StopRequest
+) -> dict[str, np.ndarray]:
+    """Measure the model on the validation split: a row of the epoch table, a record in the log.
+    {"validation": logits (N, C)}, or {} where there is no such split."""
+    logits, metrics = {}, {}
+    if "validation" in loaded.encoded:
+        with request.at_once():
+            logits["validation"] = predict_split(loaded, job, "validation")
+        labels = loaded.data.splits["validation"]["label"].to_numpy()
+        metrics = measure(logits["validation"], labels, "eval")
+    record = history.add_evaluation(history.step, metrics)
+    if loaded.options.keep == "best" and history.is_best_now:
+        history.keep_weights(loaded.model)
+    if job.processes.is_main:
+        run.log([record])
+    if len(history.evaluations) == 1:
+        tqdm.write(HEADER)
+    tqdm.write(table_row(record))
+    return logits
+
+
+def predict_split(loaded: Loaded, job: Job, split: str) -> np.ndarray:
+    """Logits (N, C) of all texts of a split."""
+    title = "evaluate" if split == "validation" else split
+    return predict_logits(loaded.model, loaded.encoded[split], job.precision, job.processes, title)
+
+
+def snapshot(loaded: Loaded, job: Job, history: History) -> Snapshot:
+    """What a checkpoint has to hold."""
+    return Snapshot(loaded.model, job.update, history, loaded.tokenizer, loaded.settings)
+
+
+def save(run: Run, loaded: Loaded, job: Job, history: History) -> None:
     """Write a checkpoint; no process goes on before it is on the disk."""
-    check_finite(job.model)
+    check_finite(loaded.model)
     if job.processes.is_main:
-        save_checkpoint(
-            run.folder, step, loaded.model, job.update, loaded.tokenizer, loaded.settings
-        )
+        save_checkpoint(run.folder, history.step, snapshot(loaded, job, history))
     job.processes.wait()
 
 
-def finish(run: Run, loaded: Loaded, job: Job, logits: dict[str, np.ndarray]) -> None:
-    """The saved model, the final figures, the predictions."""
-    check_finite(job.model)
+def choose_weights(run: Run, loaded: Loaded, job: Job, history: History) -> dict:
+    """Put the weights that are to be kept into the model; their evaluation."""
+    last, best = history.evaluations[-1], history.best
+    if best is None or best is last:
+        return last
+    if history.best_weights is None:  # --keep last
+        print(f"validation loss was lower at epoch {best['epoch']:.3g}; see --keep best")
+        return last
+    save(run, loaded, job, history)  # the last weights, in case a signal ends the run below
+    loaded.model.load_state_dict(history.best_weights)
+    print(f"keeping the weights of epoch {best['epoch']:.3g}")
+    return best
+
+
+def finish(
+    run: Run, loaded: Loaded, job: Job, history: History, logits: dict[str, np.ndarray]
+) -> None:
+    """The kept model, its figures, its predictions. logits: of the last evaluation."""
+    kept = choose_weights(run, loaded, job, history)
+    if kept is not history.evaluations[-1]:
+        logits = {}
+    for split in ("validation", "test"):
+        if split in loaded.encoded and split not in logits:
+            logits[split] = predict_split(loaded, job, split)
+    if not job.processes.is_main:
+        return
+    check_finite(loaded.model)
     run.write_model(loaded.model, loaded.tokenizer)
-    last_epoch = (job.update.total_steps - 1) // job.steps.per_epoch
+    last_epoch = (history.step - 1) // job.steps.per_epoch
     metrics = {
-        "global_step": job.update.total_steps,
+        "global_step": history.step,
         "runtime": run.seconds,
         "skipped_steps": int(job.update.skipped),
         "padding_share": padding_share(job.data.lengths, job.steps.of_epoch(last_epoch)),
+        "kept_epoch": kept["epoch"],
+        "train_loss": kept["train_loss"],
+        "history": history.evaluations,
     }
     train_labels = loaded.data.splits["train"]["label"].to_numpy()
     for split, scores in logits.items():
@@ -214,3 +325,16 @@ def finish(run: Run, loaded: Loaded, job: Job, logits: dict[str, np.ndarray]) ->
     run.write_metrics(metrics)
     if logits:
         run.write_predictions(predictions(loaded.data.splits, logits, loaded.data.labels))
+
+
+def how_to_go_on(run: Run, job: Job, history: History) -> str:
+    """What to tell whoever has stopped the run; one of many processes says it."""
+    if not job.processes.is_main:
+        return ""
+    if not list_checkpoints(run.folder):
+        return f"interrupted after step {history.step}; nothing is saved"
+    program = PROGRAM.split()
+    if job.processes.world > 1:
+        program = ["torchrun", "--nproc-per-node", str(job.processes.world), "-m", "train"]
+    command = [*program, "finetune", "--resume", "--output-dir", str(run.folder)]
+    return f"interrupted after step {history.step}; go on with: {shlex.join(command)}"

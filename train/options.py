@@ -7,6 +7,7 @@ flag which would do nothing is refused as unknown.
 
 import dataclasses
 import difflib
+import json
 import math
 import numbers
 import os
@@ -160,7 +161,13 @@ class FinetuneOptions(RunOptions, ComputeOptions, TrainingDataOptions):
     epochs: int = flag(2, "passes over the training split", at_least=1)
     batch_size: int = flag(8, "texts per forward pass, on each process", at_least=1)
     grad_accum: int = flag(1, "forward passes per optimiser step", at_least=1)
-    lr: float = flag(2e-5, "learning rate of the first step; falls linearly to 0", at_least=0)
+    lr: float = flag(2e-5, "learning rate at its highest", at_least=0)
+    schedule: str = flag(
+        "linear",
+        "how the learning rate falls after the warm-up",
+        choices=("linear", "cosine", "constant"),
+    )
+    warmup_steps: int = flag(0, "first steps, in which the learning rate rises from 0", at_least=0)
     weight_decay: float = flag(0.01, "AdamW's decay of matrices (not of biases and norms)", 0)
     max_steps: int = flag(0, "stop after so many optimiser steps (0: after the epochs)", 0)
     seed: int = flag(
@@ -169,9 +176,27 @@ class FinetuneOptions(RunOptions, ComputeOptions, TrainingDataOptions):
         0,
         at_most=MAX_SEED,
     )
-    save_steps: int = flag(0, "a checkpoint every so many steps (0: only when interrupted)", 0)
-    resume: bool = flag(False, "go on from the newest whole checkpoint in the output folder")
     new_head: bool = flag(False, "a new classifier for new labels, in place of the model's own")
+    class_weights: str = flag(
+        "none", "balanced: every class counts the same in the loss", choices=("none", "balanced")
+    )
+    train_layers: int | None = flag(
+        None, "train the last so many blocks and the head (0: the head alone; default: all)", 0
+    )
+    eval_steps: int = flag(0, "evaluate every so many steps, besides the ends of epochs", 0)
+    keep: str = flag(
+        "last",
+        "weights of the last epoch, or of the lowest validation loss",
+        choices=("last", "best"),
+    )
+    patience: int = flag(0, "stop after so many evaluations without a lower loss (0: never)", 0)
+    save_minutes: float = flag(10.0, "a checkpoint every so many minutes (0: none)", at_least=0)
+    save_steps: int = flag(0, "a checkpoint every so many steps (0: none)", at_least=0)
+    resume: bool = flag(False, "go on from the newest whole checkpoint, with the run's own options")
+
+    def __init__(self, **given: Any):
+        """With resume, what is not given is as the run in output_dir was begun with."""
+        super().__init__(**saved_options("finetune", given) if given.get("resume") else given)
 
 
 @dataclass(frozen=True, init=False)
@@ -263,8 +288,8 @@ def check(field: dataclasses.Field, value: Any) -> Any:
     """The value as the field's type. Raises ValueError naming option, value and remedy."""
     flag, meta = "--" + field.name.replace("_", "-"), field.metadata
     kind = field.type
-    if isinstance(kind, types.UnionType):  # `str | None`
-        kind = str
+    if isinstance(kind, types.UnionType):  # `str | None`, `int | None`
+        kind = typing.get_args(kind)[0]
         if value is None:
             return None
     if kind is bool and isinstance(value, bool):
@@ -292,6 +317,31 @@ def check(field: dataclasses.Field, value: Any) -> Any:
         choices = ", ".join(map(repr, meta["choices"]))
         raise ValueError(f"{flag}: invalid choice: {value!r} (choose from {choices})")
     return value
+
+
+def saved_options(command: str, given: dict[str, Any]) -> dict[str, Any]:
+    """`given`, and what it leaves out as it stands in the config.json of the run in output_dir, or
+    of the newest run in runs/. Raises ValueError naming what is wrong with the file."""
+    folder = given.get("output_dir")
+    if folder is None:
+        # The names end in date and time.
+        found = [path.parent for path in Path("runs").glob(f"{command}-*/config.json")]
+        if not found:
+            raise ValueError(f"--resume: no {command} run in runs/; name its folder, --output-dir")
+        folder = max(found)
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        return given | {"output_dir": folder}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        saved, its_command = dict(config["options"]), config["command"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"--resume: {path} is corrupt: {error!r}") from None
+    if its_command != command:
+        raise ValueError(f"--resume: {folder} is no {command} run, but {its_command!r}")
+    known = {field.name for field in dataclasses.fields(COMMANDS[command])}  # type: ignore[arg-type]
+    ours = known - {"output_dir", "overwrite", "resume"}
+    return {k: v for k, v in saved.items() if k in ours} | given | {"output_dir": folder}
 
 
 # What other programs call our options.

@@ -161,8 +161,7 @@ class Run:
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            # Of several processes only rank 0 opens the folder, so only rank 0 draws the report.
-            if self.is_open and error is None:
+            if error is None:
                 self.close()
             elif self.is_open and isinstance(error, Exception):
                 self.put_back()
@@ -170,7 +169,10 @@ class Run:
             self.release()
 
     def close(self) -> None:
-        """Remove what is left of an overwritten run; draw the report."""
+        """Remove what is left of an overwritten run; draw the report. Once, and nothing where the
+        folder was never opened: of several processes only rank 0 opens it."""
+        if not self.is_open:
+            return
         from train.report import write_report  # not at the top: the report reads this module
 
         if self.command == "finetune":
@@ -181,6 +183,7 @@ class Run:
                 remove(self.folder / part)
         remove(self.folder / PREVIOUS)
         write_report(self.folder)
+        self.is_open = False
         print(f"run folder: {self.folder} ({self.seconds:.0f} s)")
 
     def put_back(self) -> None:

@@ -6,10 +6,7 @@ there is the uninterrupted run, bit for bit.
 """
 
 import math
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -110,24 +107,3 @@ def stop_if_diverged(records: list[dict], update: Update) -> None:
             f"fp16 gradients overflowed in {skipped} steps in a row, up to step "
             f"{records[-1]['step']}; use --precision bf16 or fp32, or a lower --lr"
         )
-
-
-@contextmanager
-def polite_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yields a function that tells whether Ctrl-C was pressed.
-
-    The first Ctrl-C is only noted, so that the caller can finish the step and save; the second
-    raises KeyboardInterrupt at once.
-    """
-    caught: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(caught)
-    finally:
-        signal.signal(signal.SIGINT, before)

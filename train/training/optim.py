@@ -1,15 +1,30 @@
-"""AdamW, its linear schedule, and the one update that unscales, clips, skips and steps.
+"""AdamW, its learning rate schedule, and the update that unscales, clips, skips and steps.
 
 AdamW: Loshchilov & Hutter, arXiv 1711.05101. All state lives on the device, so that a step reads
 nothing back and can be captured as a CUDA graph.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
+from minibert import DistilBertForSequenceClassification
 from train.device import Precision
 
 MAX_GRAD_NORM = 1.0  # transformers.TrainingArguments.max_grad_norm
+
+
+def freeze(model: DistilBertForSequenceClassification, train_layers: int) -> None:
+    """Leave the embeddings and all but the last train_layers blocks as they are.
+
+    Backward passes end at the first tensor that needs no gradient, so that frozen blocks cost their
+    forward pass alone."""
+    blocks = model.distilbert.blocks
+    if train_layers > len(blocks):
+        raise ValueError(f"--train-layers {train_layers}: the model has {len(blocks)} blocks")
+    for part in (model.distilbert.embeddings, *blocks[: len(blocks) - train_layers]):
+        part.requires_grad_(False)
 
 
 def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
@@ -21,6 +36,8 @@ def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.op
     decay: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue  # frozen: no moments, which are twice the size of the weights
         if name.endswith("bias") or id(parameter) in norms:
             rest.append(parameter)
         else:
@@ -33,7 +50,38 @@ def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.op
         {"params": decay, "weight_decay": weight_decay},
         {"params": rest, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=rate, fused=True, capturable=on_gpu)
+    optimizer = torch.optim.AdamW(groups, lr=rate, fused=True, capturable=on_gpu)
+    for parameter in decay + rest:
+        # As AdamW does in its first step, but at once: then a checkpoint holds the same tensors
+        # after any number of steps, and what it must hold is known before it is read.
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), dtype=torch.float32, device=device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    return optimizer
+
+
+def rate_factor(schedule: str, done: Tensor, total_steps: int, warmup_steps: int) -> Tensor:
+    """What the learning rate is multiplied with in the step after `done` () others, as in
+    transformers' get_linear_, get_cosine_ and get_constant_schedule_with_warmup.
+
+    Linear: from 0 to 1 over the warm-up steps, then back to 0 at total_steps. Cosine: half a wave
+    instead of the straight line down. Constant: 1 after the warm-up.
+
+    >>> [float(rate_factor("linear", torch.tensor(k), 6, 2)) for k in (0, 1, 2, 4)]
+    [0.0, 0.5, 1.0, 0.5]
+    """
+    rising = done / max(1, warmup_steps)
+    progress = (done - warmup_steps) / max(1, total_steps - warmup_steps)  # 0 to 1 after warm-up
+    if schedule == "linear":
+        falling = 1 - progress
+    elif schedule == "cosine":
+        falling = 0.5 * (1 + torch.cos(math.pi * progress))
+    else:
+        falling = torch.ones_like(progress)
+    # torch.where, not `if done < warmup_steps:`, which would read `done` back from the device.
+    return torch.where(done < warmup_steps, rising, falling.clamp(min=0.0))
 
 
 class LossScale:
@@ -61,12 +109,20 @@ class LossScale:
 class Update:
     """From gradients of the scaled loss to new weights.
 
-    lr falls linearly: step k of T has lr x (T - k) / T, k = 0, 1, ... A step whose gradients are
-    not finite changes nothing: weights, moments and schedule stay, `skipped` counts it.
+    schedule: linear, cosine or constant, see `rate_factor`. A step whose gradients are not finite
+    changes nothing: weights, moments and schedule stay, `skipped` counts it.
     """
 
-    def __init__(self, optimizer: torch.optim.AdamW, scale: LossScale, total_steps: int):
+    def __init__(
+        self,
+        optimizer: torch.optim.AdamW,
+        scale: LossScale,
+        total_steps: int,
+        schedule: str = "linear",
+        warmup_steps: int = 0,
+    ):
         self.optimizer, self.scale, self.total_steps = optimizer, scale, total_steps
+        self.schedule, self.warmup_steps = schedule, warmup_steps
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.rate = optimizer.param_groups[0]["lr"]
         self.base_rate = float(self.rate)
@@ -96,7 +152,8 @@ class Update:
         self.optimizer.grad_scale = divisor  # type: ignore[attr-defined]
         self.optimizer.found_inf = overflow  # type: ignore[attr-defined]
         # In place: a captured step reads the rate from this very tensor.
-        self.rate.copy_(self.base_rate * (1 - self.done / self.total_steps).clamp(min=0.0))
+        factor = rate_factor(self.schedule, self.done, self.total_steps, self.warmup_steps)
+        self.rate.copy_(self.base_rate * factor)
         self.optimizer.step()
         # None, not zeros: the next backward pass writes new gradients instead of adding to old.
         self.optimizer.zero_grad(set_to_none=True)
@@ -111,19 +168,15 @@ class Update:
         moments = {
             f"{key}.{name}": value
             for name, parameter in model.named_parameters()
+            if parameter.requires_grad
             for key, value in self.optimizer.state[parameter].items()
         }
         return moments | self.clocks()
 
     def load_tensors(self, model: nn.Module, tensors: dict[str, Tensor]) -> None:
         """Continue from what `tensors` gave."""
-        for name, clock in self.clocks().items():
-            clock.copy_(tensors[name])
-        for name, parameter in model.named_parameters():
-            state = {}
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                state[key] = tensors[f"{key}.{name}"].to(parameter.device)
-            self.optimizer.state[parameter] = state
+        for name, tensor in self.tensors(model).items():
+            tensor.copy_(tensors[name])  # in place: a captured step reads these very tensors
 
     def clocks(self) -> dict[str, Tensor]:
         """The state that is one number each, () on the device."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.batches import Encoded, epoch_steps
@@ -44,6 +45,13 @@ class Steps:
         return self.rows
 
 
+class ClassWeights(NamedTuple):
+    """How much a text of each class counts in the loss."""
+
+    by_class: Tensor  # (C,) float32, on the device
+    by_row: np.ndarray  # (N,) float64, of every row of the training split
+
+
 class Job(NamedTuple):
     """What every optimiser step works with."""
 
@@ -54,6 +62,7 @@ class Job(NamedTuple):
     precision: Precision
     processes: Processes = ALONE
     grad_accum: int = 1  # forward passes per step
+    class_weights: ClassWeights | None = None  # None: every text counts the same
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -66,31 +75,49 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
 
 
+def balanced_weights(data: Encoded, n_classes: int) -> ClassWeights:
+    """Weights with which every class counts the same in sum: N / (classes x texts of the class), as
+    scikit-learn's class_weight="balanced"."""
+    labels = data.labels.cpu().numpy()
+    counts = np.bincount(labels[data.is_labelled], minlength=n_classes)  # (C,)
+    weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    by_class = torch.tensor(weights, dtype=torch.float32, device=data.labels.device)
+    return ClassWeights(by_class, weights[np.where(data.is_labelled, labels, 0)])
+
+
 def micro_batches(
-    rows: np.ndarray, grad_accum: int, processes: Processes = ALONE
+    rows: np.ndarray,
+    grad_accum: int,
+    processes: Processes = ALONE,
+    weights: np.ndarray | None = None,
 ) -> list[tuple[np.ndarray, float]]:
     """This process's forward passes of one step: (rows, weight).
 
     The loss of the step is the mean over all its texts, however it is cut: a forward pass of n of
     the step's N texts weighs n / N. (Equal weights would count the texts of a short pass more.)
+    Where the texts have weights of their own (N,), the sums of these stand for n and N.
 
     >>> micro_batches(np.arange(5), grad_accum=2)
     [(array([0, 1, 2]), 0.6), (array([3, 4]), 0.4)]
     """
-    chunks = np.array_split(rows, grad_accum * processes.world)  # also of a short last step
-    mine = [chunk for chunk in chunks[processes.rank :: processes.world] if len(chunk)]
+    weights = np.ones(len(rows)) if weights is None else weights
+    n_chunks = grad_accum * processes.world
+    # array_split, as a short last step has to be cut too; some chunks are then empty.
+    chunks = zip(np.array_split(rows, n_chunks), np.array_split(weights, n_chunks))
+    mine = [chunk for chunk in [*chunks][processes.rank :: processes.world] if len(chunk[0])]
     if not mine:
         # Fewer texts than processes. A process without a backward pass would leave the others
         # waiting for its gradients for ever, so it computes one text with weight 0.
         return [(rows[:1], 0.0)]
     # DistributedDataParallel divides the sum of the gradients by the number of processes; the
     # weights are multiplied by it, so that the result is the sum of n / N over all passes.
-    return [(chunk, len(chunk) / len(rows) * processes.world) for chunk in mine]
+    return [(part, float(w.sum() / weights.sum() * processes.world)) for part, w in mine]
 
 
 def eager_step(job: Job, rows: np.ndarray) -> Tensor:
     """One step on rows (N,) of the training split: (3,) float32 of loss, lr, gradient norm."""
-    cut = micro_batches(rows, job.grad_accum, job.processes)
+    weights = job.class_weights.by_row[rows] if job.class_weights else None
+    cut = micro_batches(rows, job.grad_accum, job.processes, weights)
     return train_step(job, [(*job.data.batch(part), weight) for part, weight in cut])
 
 
@@ -107,7 +134,7 @@ def train_step(job: Job, batches: list[Batch]) -> Tensor:
             # Autocast holds for the forward pass alone: a backward pass computes in the number
             # format of its forward pass by itself. The loss is float32 in every precision.
             with job.precision.autocast():
-                part = model(input_ids, mask, labels).loss * weight
+                part = mean_loss(job, input_ids, mask, labels) * weight
             # Without the factor, gradients below 6e-8 would be 0 in fp16. It is 1 in fp32 and
             # bf16, and the update divides it out again.
             (part * update.scale.value).backward()  # adds to .grad, across the passes of the step
@@ -115,6 +142,15 @@ def train_step(job: Job, batches: list[Batch]) -> Tensor:
         loss += part.detach()
     norm = update()
     return torch.stack([loss, update.rate.float(), norm])
+
+
+def mean_loss(job: Job, input_ids: Tensor, mask: Tensor | None, labels: Tensor) -> Tensor:
+    """Mean cross entropy of a batch, () float32; with class weights the weighted mean, sum(w l) /
+    sum(w), as torch.nn.functional.cross_entropy defines it."""
+    if job.class_weights is None:
+        return job.model(input_ids, mask, labels).loss
+    logits = job.model(input_ids, mask).logits  # (B, C)
+    return F.cross_entropy(logits.float(), labels, weight=job.class_weights.by_class)
 
 
 @contextmanager
