@@ -3,9 +3,11 @@
 import threading
 import tomllib
 from importlib import import_module
+from typing import Any
 
 import pandas as pd
 import pytest
+from datasets import Dataset, DatasetDict
 
 import train
 from tests import ROOT
@@ -44,6 +46,28 @@ def test_the_other_commands_give_back_what_they_made(usual, tmp_path, name) -> N
     result = train.run(name, **usual(name), output_dir=str(tmp_path / "run"))
     assert result.folder == tmp_path / "run" and result.metrics and result.tokenizer
     assert (result.predictions is None) == (name == "explore")
+
+
+@pytest.mark.parametrize("kind", ["frames", "pairs", "datasets", "one frame"])
+def test_data_can_be_passed_as_objects(usual, few_sentences, tmp_path, kind) -> None:
+    frames = {
+        split: pd.read_csv(few_sentences / f"{split}.csv")
+        for split in ("train", "validation", "test")
+    }
+    given: Any = frames
+    if kind == "pairs":
+        given = {k: (list(f["text"]), list(f["label"])) for k, f in frames.items()}
+    elif kind == "datasets":
+        given = DatasetDict({k: Dataset.from_pandas(f) for k, f in frames.items()})
+    elif kind == "one frame":
+        given = frames["train"]
+    options = usual("probe") | {"dataset": given}
+    result = train.run("probe", **options, output_dir=tmp_path / "objects")
+    if kind == "one frame":
+        assert set(result.predictions["split"]) == {"validation"}, "a tenth is held out"
+        return
+    same = train.run("probe", **usual("probe"), output_dir=tmp_path / "files")
+    pd.testing.assert_frame_equal(result.predictions, same.predictions)
 
 
 def test_a_command_runs_in_a_thread(usual, tmp_path) -> None:

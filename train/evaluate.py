@@ -71,7 +71,9 @@ def show(
     """Print the tutorial's error analysis (classes, highest and lowest losses), calibration, and
     labels that may be wrong. table: as in predictions.csv, the highest loss first."""
     for name, value in metrics.items():
-        print(f"{name} {value:.4f}")
+        beside = metrics.get(name.replace("_accuracy", "_baseline"))
+        is_accuracy = name.endswith("_accuracy")
+        print(f"{name} {value:.4f}" + f" (majority baseline {beside:.4f})" * is_accuracy)
     classes = per_class(table["label"], table["predicted_label"], names)
     print_table("Classes", classes.set_index("label"))
     print_table("Calibration: how sure the model is, how often it is right", tenths)
