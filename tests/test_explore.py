@@ -4,7 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from train.findings import typical_words
 
 
 @pytest.fixture
@@ -65,6 +69,56 @@ def test_the_audit_finds_every_planted_trouble(explore, troubled) -> None:
         {"labels": "joy (train), joy (train), sadness (test)", "text": "good morning"},
         {"labels": "joy (train), sadness (train)", "text": "so it goes"},
     ]
+
+
+def test_findings_come_first_each_with_its_count_and_rows(command, troubled) -> None:
+    result = command("explore", "--model", "demo", *troubled, report=True)
+    explored = json.loads((result.folder / "explore.json").read_text(encoding="utf-8"))
+    found = {finding["kind"]: finding for finding in explored["findings"]}
+    assert {kind: finding["count"] for kind, finding in found.items()} == {
+        "leaks": 1,
+        "conflicts": 2,
+        "imbalance": 2.5,
+        "repeats": 2,
+        "empty": 1,
+        "over-long": 1,
+        "unknown": 1,
+    }
+    assert found["leaks"]["rows"] == [
+        {"split": "test", "label_name": "sadness", "text": "good morning", "first": "train"}
+    ]
+    assert [row["text"] for row in found["conflicts"]["rows"]].count("so it goes") == 2
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    assert page.index("data-finding") < page.index("<svg")
+    for kind, finding in found.items():
+        assert f'data-finding="{kind}" data-count="{finding["count"]}"' in page
+
+
+def test_texts_of_the_same_token_ids_are_one_text(explore, tmp_path) -> None:
+    train = write_csv(tmp_path / "train.csv", ("Good morning!", "joy"), ("hello", "sadness"))
+    test = write_csv(tmp_path / "test.csv", ("good  morning !", "joy"))
+    tables, out = explore("--train-file", train, "--test-file", test)
+    assert tables["shared between splits"][0]["texts"] == 1
+    assert "1 texts of a later split occur in an earlier one too" in out
+
+
+def test_typical_words_are_those_that_a_class_uses_more_than_the_others() -> None:
+    texts = pd.DataFrame(
+        {
+            "text": ["the sun and the sea"] * 30 + ["the rain and the mud"] * 30 + ["zebra the"],
+            "label": [0] * 30 + [1] * 30 + [0],
+        }
+    )
+    found = typical_words(texts, ["glad", "sad"])
+    assert {item["word"] for item in found["glad"]} == {"sun", "sea"}  # a single zebra is chance
+    assert {item["word"] for item in found["sad"]} == {"rain", "mud"}
+    # By hand, of "sun" (Monroe et al., equations 16, 18 and 22): 30 of 152 words, none of 150.
+    n, prior = 302, 1000 * 30 / 302
+    ours, theirs = 30 + prior, prior
+    odds = np.log(ours / (152 + 1000 - ours)) - np.log(theirs / (150 + 1000 - theirs))
+    z = odds / np.sqrt(1 / ours + 1 / theirs)
+    assert n == 30 * 5 + 30 * 5 + 2
+    assert found["glad"][0]["z"] == pytest.approx(z, abs=0.051)
 
 
 def test_the_baseline_is_the_training_splits_commonest_label_in_every_split(

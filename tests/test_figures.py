@@ -1,18 +1,24 @@
 """Every figure shows the run's own numbers: bar, box, line and cell are read back and compared."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from safetensors.numpy import load_file
 from sklearn.decomposition import PCA
-from sklearn.preprocessing import MinMaxScaler
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from tests.command import Result
 from train.metrics import calibration
-from train.report.plots import draw
+from train.options import ProbeOptions
+from train.probe import draw_map
+from train.report.plots import colour, draw
 from train.runs import RunFiles, read_run
 
 
@@ -23,7 +29,7 @@ def drawn(finished) -> Callable:
     def draw_run(name: str, *flags: str) -> tuple[RunFiles, dict[str, Figure]]:
         result: Result = finished(name, *flags)
         files = read_run(result.folder)
-        return files, dict(draw(files))
+        return files, {picture.name: picture.figure for picture in draw(files)}
 
     return draw_run
 
@@ -40,6 +46,11 @@ def line(axes: Axes, label: str) -> tuple[list[float], list[float]]:
     """x and y of the line that the legend calls so."""
     (found,) = [line for line in axes.lines if line.get_label() == label]
     return list(found.get_xdata()), list(found.get_ydata())
+
+
+def ends_of(lines) -> list[tuple[float, float]]:
+    """Lower and upper end of each vertical line."""
+    return [(segment[0][1], segment[1][1]) for segment in lines.get_segments()]
 
 
 # explore
@@ -63,7 +74,7 @@ def test_a_box_has_the_median_and_quartiles_of_the_words_of_its_class(drawn) -> 
     assert tick_names(axes.yaxis) == files.labels
     words = files.lengths.groupby("label_name")["words"]
     boxes = [patch.get_path().vertices for patch in axes.patches]
-    for place, (name, box) in enumerate(zip(files.labels, boxes, strict=True), start=1):
+    for place, (name, box) in enumerate(zip(files.labels, boxes, strict=True)):
         low, middle, high = words.get_group(name).quantile([0.25, 0.5, 0.75])
         assert (box[:, 0].min(), box[:, 0].max()) == pytest.approx((low, high)), name
         across = (box[:, 1].min(), box[:, 1].max())  # the one line as high as the box
@@ -103,6 +114,18 @@ def test_the_loss_curves_are_those_of_the_log(drawn) -> None:
     assert list(noisy.get_ydata()) == list(files.steps["loss"])
     steps, losses = line(axes, "validation")
     assert steps == [9, 18] and losses == list(files.evaluations["eval_loss"])
+    best = files.evaluations["eval_loss"].idxmin()
+    lowest = line(axes, f"lowest, epoch {best + 1}")
+    assert lowest == ([steps[best]], [losses[best]])
+    assert set(line(axes, "guessing, ln 6")[1]) == {np.log(6)}
+
+
+def test_the_accuracy_of_every_evaluation_stands_beside_the_majority_baseline(drawn) -> None:
+    files, figures = drawn("finetune")
+    axes = axes_of(figures["accuracy"])
+    for name, label in (("eval_accuracy", "accuracy"), ("eval_macro_f1", "macro F1")):
+        assert line(axes, label) == ([1.0, 2.0], list(files.evaluations[name]))
+    assert set(line(axes, "majority baseline")[1]) == {files.metrics["eval_baseline"]}
 
 
 def test_a_cell_is_the_share_of_its_rows_class_that_got_its_columns_label(drawn) -> None:
@@ -126,8 +149,15 @@ def test_the_calibration_curve_has_confidence_and_accuracy_of_each_tenth(drawn) 
     files, figures = drawn("evaluate")
     right = files.predictions["label"] == files.predictions["predicted_label"]
     table = calibration(files.predictions["probability"].to_numpy(), right.to_numpy())
-    confidence, accuracy = line(axes_of(figures["calibration_test"]), "this model")
-    assert confidence == list(table["confidence"]) and accuracy == list(table["accuracy"])
+    intervals, dots = axes_of(figures["calibration_test"]).collections
+    assert dots.get_offsets().tolist() == table[["confidence", "accuracy"]].to_numpy().tolist()
+    sizes = dots.get_sizes()
+    assert [a < b for a, b in pairwise(sizes)] == [a < b for a, b in pairwise(table["texts"])]
+    for (low, high), accuracy in zip(ends_of(intervals), table["accuracy"], strict=True):
+        assert 0 <= low <= accuracy <= high <= 1 and high - low > 0.01
+    enough = table["texts"] >= 10
+    _, curve = axes_of(figures["calibration_test"]).lines  # below ten texts there is no line
+    assert list(np.isnan(curve.get_ydata())) == list(~enough)
     bars = axes_of(figures["calibration_test"], 1).patches
     assert [bar.get_height() for bar in bars] == list(table["texts"])
     assert sum(table["texts"]) == len(files.predictions)
@@ -151,35 +181,40 @@ def test_the_lines_of_the_layers_are_the_accuracies_of_each_pooling(drawn) -> No
     assert set(baseline) == {files.metrics["eval_baseline"]}
 
 
-def test_a_panel_of_the_map_counts_the_texts_of_its_class_where_they_lie(drawn) -> None:
+def test_a_dot_of_the_map_has_its_classs_colour_and_each_name_stands_at_its_median(drawn) -> None:
     files, figures = drawn("probe")
-    low, high = files.map[["x", "y"]].quantile(0.005), files.map[["x", "y"]].quantile(0.995)
-    assert low["x"] < high["x"] and low["y"] < high["y"]
-    for place, label in enumerate(files.labels):
-        axes = axes_of(figures["map"], place)
-        assert axes.get_title() == label
-        its = files.map[files.map["label"] == label]
-        inside = its[((its[["x", "y"]] >= low) & (its[["x", "y"]] <= high)).all(axis=1)]
-        (hexagons,) = axes.collections
-        counts = np.asarray(hexagons.get_array())
-        assert len(inside) <= counts.sum() <= len(its)
-        centres = hexagons.get_offsets()
-        middle = (centres * counts[:, None]).sum(axis=0) / counts.sum()
-        cell = (high - low) / 20
-        assert (abs(middle - its[["x", "y"]].mean()) < 2 * cell.to_numpy()).all()
+    axes = axes_of(figures["map"])
+    assert len(axes.collections) == len(files.labels) == len(axes.texts)
+    for label_id, (label, dots) in enumerate(zip(files.labels, axes.collections)):
+        its = files.map.loc[files.map["label"] == label, ["x", "y"]]
+        np.testing.assert_array_equal(dots.get_offsets(), its)
+        assert to_hex(dots.get_facecolor()[0]) == colour(label_id)
+        (name,) = [text for text in axes.texts if text.get_text() == label]
+        assert name.get_position() == pytest.approx(tuple(its.median()))
 
 
-def test_the_points_of_the_map_are_the_features_projected_by_pca(
+def test_the_points_of_the_map_are_the_validation_texts_on_the_plane_that_lda_finds_in_train(
     finished, tmp_path_factory, few_sentences
 ) -> None:
     """The sign of each axis is free."""
-    from safetensors.numpy import load_file
-
     file = tmp_path_factory.mktemp("features") / "features.safetensors"
-    result = finished("probe", "--features", str(file))
-    files = read_run(result.folder)
-    scaled = MinMaxScaler().fit_transform(load_file(file)["train"])
+    files = read_run(finished("probe", "--features", str(file)).folder)
+    features = load_file(file)
+    train, validation = (pd.read_csv(few_sentences / f"{n}.csv") for n in ("train", "validation"))
+    scaler = StandardScaler().fit(features["train"])
+    lda = LinearDiscriminantAnalysis(n_components=2)
+    lda.fit(scaler.transform(features["train"]), train["label"].map(files.labels.index))
+    expected = lda.transform(scaler.transform(features["validation"]))
+    np.testing.assert_allclose(abs(files.map[["x", "y"]]), abs(expected), rtol=1e-3, atol=1e-3)
+    assert list(files.map["label"]) == list(validation["label"])
+    assert "validation split drawn" in files.metrics["map"]
+
+
+def test_two_classes_have_no_plane_so_pca_draws_the_training_texts() -> None:
+    features = {"train": np.random.default_rng(0).normal(size=(40, 5)), "test": np.zeros((3, 5))}
+    labels = {"train": np.arange(40) % 2, "test": np.array([0, 1, 0])}
+    split, points, method = draw_map(features, labels, ProbeOptions(demo=True))
+    assert split == "train" and "PCA" in method
+    scaled = MinMaxScaler().fit_transform(features["train"])
     expected = PCA(n_components=2, random_state=42).fit_transform(scaled)
-    np.testing.assert_allclose(abs(files.map[["x", "y"]]), abs(expected), atol=1e-4)
-    train = pd.read_csv(few_sentences / "train.csv")
-    assert list(files.map["label"]) == list(train["label"])
+    np.testing.assert_allclose(abs(points), abs(expected), atol=1e-6)

@@ -1,5 +1,7 @@
 """The report: made from a run folder's files alone, whole in itself, safe, alive in a browser."""
 
+import io
+import json
 import re
 import shutil
 import sys
@@ -17,7 +19,7 @@ from train.metrics import predictions
 from train.options import FinetuneOptions
 from train.report import write_report
 from train.report.plots import COLOURS, colour
-from train.runs import Run
+from train.runs import Run, read_run
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 LABELS = ["sadness", "joy", "a & b <i>"]
@@ -42,42 +44,59 @@ def run_folder(tmp_path) -> Path:
     return folder
 
 
-@pytest.fixture
-def many_predictions(run_folder, monkeypatch) -> Path:
-    monkeypatch.setattr(train.report.page, "ROWS", 25)
-    return run_folder
-
-
 def page_of(folder: Path) -> str:
     return write_report(folder).read_text(encoding="utf-8")
+
+
+def texts_on(page: str) -> list[str]:
+    """The texts that the page holds for its table."""
+    (found,) = re.findall(r'<script type="application/json" id="rows">(.*?)</script>', page)
+    return [row[0] for row in json.loads(found)["rows"]]
 
 
 def test_a_finished_run_gets_its_curves_confusion_calibration_and_page(run_folder) -> None:
     page = page_of(run_folder)
     names = {path.stem for path in (run_folder / "plots").iterdir()}
-    assert names == {"loss", "confusion_validation", "calibration_validation"}
-    assert page.count("data:image/png;base64,") == len(names)
+    assert names == {"loss", "accuracy", "confusion_validation", "calibration_validation"}
+    assert page.count('<svg role="img"') == 3  # the page draws the confusion matrix by itself
+    assert page.count('class="cell"') == len(LABELS) ** 2
+    assert "base64" not in page
 
 
 def test_the_page_asks_for_nothing_outside_itself(run_folder) -> None:
     page = page_of(run_folder)
     sources = re.findall(r'<(?:img|link|script|iframe)[^>]*(?:src|href)="([^"]*)"', page)
     assert sources and all(source.startswith("data:") for source in sources)
-    assert "http://" not in page and "https://" not in page and "url(" not in page
+    assert "http://" not in page and "https://" not in page
+    assert set(re.findall(r"url\((.)", page)) <= {"#"}  # a picture's own parts
 
 
 def test_texts_and_labels_are_escaped_and_null_is_a_text(run_folder) -> None:
     page = page_of(run_folder)
-    assert HOSTILE not in page and "&lt;script&gt;document.title" in page
+    assert HOSTILE not in page and "<script>document" not in page and "<img" not in page
     assert "a &amp; b &lt;i&gt;" in page and "<i>" not in page
-    assert '<td class="text">null</td>' in page
-    assert page.count('<tr data-label="') == 60  # the carriage return has not cut a row in two
+    texts = texts_on(page)
+    assert HOSTILE in texts and "null" in texts and "quite a\rcarriage return" in texts
+    assert len(texts) == 60  # the carriage return has not cut a row in two
 
 
-def test_of_many_predictions_the_page_has_the_first_and_says_so(many_predictions) -> None:
-    page = page_of(many_predictions)
-    assert page.count('<tr data-label="') == 25
-    assert "The 25 texts with the highest loss; predictions.csv has all 60." in page
+def test_of_many_predictions_the_page_has_the_first_and_says_so(run_folder, monkeypatch) -> None:
+    monkeypatch.setattr(train.report.page, "BUDGET", 1_500)  # bytes
+    page = page_of(run_folder)
+    n = len(texts_on(page))
+    assert 10 < n < 60
+    assert f"The {n} texts with the highest loss; predictions.csv has all 60." in page
+
+
+def test_a_page_of_long_texts_stays_small_and_says_where_the_rest_is(tmp_path) -> None:
+    run = Run("evaluate", FinetuneOptions(output_dir=str(tmp_path)))
+    run.open(labels=LABELS)
+    rows = pd.DataFrame({"text": "wordy " * 4_000, "label": np.arange(2_000) % 3})
+    scores = np.random.default_rng(0).normal(size=(2_000, 3))
+    run.write_predictions(predictions({"test": rows}, {"test": scores}, LABELS))
+    page = page_of(tmp_path)
+    assert len(page.encode()) < 3_000_000
+    assert {len(text) for text in texts_on(page)} == {train.report.page.LETTERS}
 
 
 def test_a_log_that_a_crash_cut_short_still_gives_a_page(run_folder) -> None:
@@ -114,8 +133,8 @@ def test_without_matplotlib_the_page_has_its_tables_and_says_what_is_missing(
     page = page_of(run_folder)
     said = capsys.readouterr().out
     assert "matplotlib is missing" in said and "pip install" in said
-    assert "data:image/png" not in page
-    assert "Classes, validation split" in page and page.count('<tr data-label="') == 60
+    assert '<svg role="img"' not in page and 'class="cell"' in page
+    assert "Classes, validation split" in page and len(texts_on(page)) == 60
     assert not (run_folder / "plots").exists()
 
 
@@ -127,7 +146,8 @@ def test_explore_and_probe_leave_their_pictures(command) -> None:
     assert names_of_pictures(probed) == {"layers", "map"} | {
         f"{picture}_{split}" for picture in ("confusion", "calibration") for split in splits
     }
-    assert "Probe by layer" in (probed / "report.html").read_text(encoding="utf-8")
+    page = (probed / "report.html").read_text(encoding="utf-8")
+    assert 'class="heat"' in page and page.count('class="best"') >= 1
 
 
 def names_of_pictures(folder: Path) -> set[str]:
@@ -221,8 +241,9 @@ def browse(tmp_path) -> Iterator:
 def test_a_browser_shows_the_page_and_filters_its_texts(run_folder, browse) -> None:
     page = browse(write_report(run_folder))
     rows = page.locator("#texts tbody tr:visible")
-    assert rows.count() == 60 and page.locator("#count").inner_text() == "60 of 60 texts"
-    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 300)")
+    assert rows.count() == 50 and page.locator("#count").inner_text() == "60 of 60 texts"
+    page.click("#more")
+    assert rows.count() == 60 and page.locator("#more").is_hidden()
 
     page.select_option("#label", LABELS[2])
     labels = rows.locator("td:nth-child(2)").all_inner_texts()
@@ -234,6 +255,10 @@ def test_a_browser_shows_the_page_and_filters_its_texts(run_folder, browse) -> N
 
     page.uncheck("#mistakes")
     page.select_option("#label", "")
+    page.select_option("#predicted", LABELS[1])
+    assert set(rows.locator("td:nth-child(3)").all_inner_texts()) == {LABELS[1]}
+    page.click("#clear")
+    assert page.locator("#count").inner_text() == "60 of 60 texts"
     page.fill("#search", "TEXT 5")  # whatever the case
     assert sorted(rows.locator("td:first-child").all_inner_texts()) == sorted(
         f"text {n}" for n in [5, *range(50, 57)]
@@ -241,6 +266,84 @@ def test_a_browser_shows_the_page_and_filters_its_texts(run_folder, browse) -> N
     page.fill("#search", "<script>")
     assert rows.locator("td:first-child").all_inner_texts() == [HOSTILE]
     assert page.title() == "finetune: run" and page.troubles == []
+
+
+def test_a_click_on_a_cell_of_the_confusion_matrix_shows_its_texts(run_folder, browse) -> None:
+    page = browse(write_report(run_folder))
+    cells = page.locator(".cell")
+    counts = {}
+    for place in range(cells.count()):
+        cell = cells.nth(place)
+        names = cell.get_attribute("data-true"), cell.get_attribute("data-predicted")
+        counts[names] = int(cell.locator("text").first.inner_html())
+    files = read_run(run_folder).predictions
+    expected = files.groupby(["label", "predicted_label"]).size().to_dict()
+    assert counts == {(a, b): expected.get((a, b), 0) for a in LABELS for b in LABELS}
+    cell = page.locator(f'[data-true="{LABELS[0]}"][data-predicted="{LABELS[1]}"]')
+    for act in (cell.click, lambda: cell.press("Enter")):
+        page.click("#clear")
+        act()
+        rows = page.locator("#texts tbody tr:visible")
+        assert rows.count() == expected[LABELS[0], LABELS[1]]
+        assert set(rows.locator("td:nth-child(2)").all_inner_texts()) == {LABELS[0]}
+        assert set(rows.locator("td:nth-child(3)").all_inner_texts()) == {LABELS[1]}
+    assert page.troubles == []
+
+
+def test_every_column_of_the_texts_is_sorted_both_ways(run_folder, browse) -> None:
+    page = browse(write_report(run_folder))
+    page.click("#more")
+    for column, name in ((4, "probability"), (5, "loss"), (7, "row")):
+        seen = []
+        for _ in range(2):
+            page.click(f"#texts th:nth-child({column}) button")
+            order = page.locator(f"#texts th:nth-child({column})").get_attribute("aria-sort")
+            cells = page.locator(f"#texts tbody td:nth-child({column})").all_inner_texts()
+            values = [float(cell) for cell in cells]
+            assert values == sorted(values, reverse=order == "descending"), name
+            seen.append(order)
+        assert set(seen) == {"ascending", "descending"}
+
+
+def test_the_answer_its_baseline_and_the_verdicts_are_above_the_fold(run_folder, browse) -> None:
+    report = write_report(run_folder)
+    below = "e => e.getBoundingClientRect().bottom"
+    for width, last in ((1280, ".verdicts li:last-child"), (390, ".verdicts li:first-child")):
+        page = browse(report, width=width)
+        for part in (".big", ".hero p:nth-of-type(2)", last):
+            assert page.locator(part).first.evaluate(below) <= 800, (width, part)
+    assert page.locator(".big").inner_text() == "0.7000"
+    assert "majority baseline" in page.locator(".hero").inner_text()
+    assert page.locator("[data-verdict]").count() >= 1
+
+
+def test_two_thousand_texts_fit_into_twelve_screens(tmp_path, browse) -> None:
+    run = Run("evaluate", FinetuneOptions(output_dir=str(tmp_path)))
+    run.open(labels=LABELS)
+    rows = pd.DataFrame({"text": "many words " * 60, "label": np.arange(2_000) % 3})
+    scores = np.random.default_rng(0).normal(size=(2_000, 3))
+    run.write_predictions(predictions({"test": rows}, {"test": scores}, LABELS))
+    run.write_metrics({"test_accuracy": 0.33, "test_loss": 1.1})
+    page = browse(write_report(tmp_path))
+    assert page.evaluate("document.documentElement.scrollHeight") <= 12 * 800
+    assert page.locator("#texts tbody tr").count() == 50
+    page.locator("#texts .more").first.click()
+    assert len(page.locator("#texts tbody td").first.inner_text()) > 600
+
+
+def test_pictures_follow_the_theme(run_folder, browse) -> None:
+    """Mean lightness of every picture and matrix: light on paper, dark in the dark."""
+    report = write_report(run_folder)
+    lightness = {}
+    for scheme in ("light", "dark"):
+        page = browse(report, scheme=scheme)
+        pictures = page.locator("svg[role=img], .confusion svg")
+        assert pictures.count() == 4
+        shots = [pictures.nth(n).screenshot() for n in range(4)]
+        lightness[scheme] = [
+            np.asarray(Image.open(io.BytesIO(shot)).convert("L")).mean() for shot in shots
+        ]
+    assert min(lightness["light"]) > 170 and max(lightness["dark"]) < 85
 
 
 def test_the_page_fits_a_phone_and_follows_its_darkness(run_folder, browse) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from tokenizer import WordPieceTokenizer
 from train.data import Data, describe, load_data
 from train.device import current_processes
+from train.findings import findings, typical_words
 from train.options import ExploreOptions
 from train.progress import progress
 from train.runs import Result, Run, write_csv, write_json
@@ -44,11 +45,19 @@ def run(options: ExploreOptions) -> Result:
         run.open(labels=data.labels)
         # to_dict turns numpy's numbers into Python's, which JSON can hold.
         rows = {title: table.to_dict("records") for title, table in tables.items()}
-        write_json(run.folder / "explore.json", {"limit": limit, "tables": rows})
+        found = findings(texts, limit)
+        explored = {"limit": limit, "findings": found, "tables": rows}
+        explored["typical words"] = typical_words(
+            texts[texts["split"] == texts["split"].iloc[0]], data.labels
+        )
+        write_json(run.folder / "explore.json", explored)
         write_csv(run.folder / "lengths.csv", texts[["split", "label_name", "words", "tokens"]])
+        print("\nFindings")
+        for finding in found:
+            print(f"  {number(finding['count']):>8} {finding['words']}")
         for title, table in tables.items():
             show(title, table)
-        run.result.metrics = {"limit": limit, "tables": rows}
+        run.result.metrics = explored
         run.result.tokenizer = tokenizer
     return run.result
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -86,9 +87,9 @@ def classify(run: Run, options: ProbeOptions, data: Data, features: dict[str, np
         f"Labels likeliest to be wrong (cross-validated accuracy {accuracy:.4f}; suspects.csv)",
         table.set_index("row").rename_axis(None).head(SHOWN),
     )
-    points, metrics["map"] = flat_map(features["train"], options.umap, options.seed)
+    split, points, metrics["map"] = draw_map(features, labels, options)
     places = pd.DataFrame(points, columns=["x", "y"])
-    places["label"] = [data.labels[label] for label in labels["train"]]
+    places["label"] = [data.labels[label] for label in labels[split]]
     write_csv(run.folder / "map.csv", places)
     run.write_metrics(figures | metrics)
 
@@ -195,6 +196,27 @@ def probe_layers(
                 records.append(record)
                 bar.update(1)
     return records
+
+
+def draw_map(
+    features: dict[str, np.ndarray], labels: dict[str, np.ndarray], options: ProbeOptions
+) -> tuple[str, np.ndarray, str]:
+    """The split that the map shows, its points (N, 2), and the method in words.
+
+    Linear discriminant analysis (LDA) finds the plane that sets the training texts' classes
+    furthest apart, and other texts are drawn on it: fitted and drawn on the same texts, it would
+    show a separation that is not there. UMAP where asked for; PCA where LDA has no plane (two
+    classes) or there are no other texts."""
+    held_out = [split for split in features if split != "train"]
+    if options.umap or not held_out or len(np.unique(labels["train"])) < 3:
+        points, method = flat_map(features["train"], options.umap, options.seed)
+        return "train", points, f"{method}, train split"
+    with threadpool_limits(1):  # as in fit_classifier
+        scaler = StandardScaler().fit(features["train"])
+        lda = LinearDiscriminantAnalysis(n_components=2, solver="svd")
+        lda.fit(scaler.transform(features["train"]), labels["train"])
+    points = lda.transform(scaler.transform(features[held_out[0]]))
+    return held_out[0], points, f"LDA fitted to train, {held_out[0]} split drawn"
 
 
 def flat_map(features: np.ndarray, umap: bool, seed: int) -> tuple[np.ndarray, str]:

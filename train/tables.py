@@ -15,7 +15,7 @@ def number(value: Any) -> str:
         return ""
     if isinstance(value, float):
         size = abs(value)
-        if 1e-3 <= size < 1 or size == 0:
+        if 1e-3 <= size <= 1 or size == 0:
             return f"{value:.4f}"  # shares: 0.9000 and 0.8875 align in a column
         return f"{value:,.0f}" if size >= 1e4 else f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool):  # for Python, True is an int
