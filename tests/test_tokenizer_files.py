@@ -186,6 +186,8 @@ def test_the_official_tokenizer_json_loads(tmp_path, random_texts):
         (("pre_tokenizer",), {"type": "Whitespace"}, "its pre_tokenizer is Whitespace"),
         (("post_processor",), None, "its post_processor is None"),
         (("post_processor", "single"), [{"Sequence": {"id": "A", "type_id": 0}}], "does not make"),
+        (("normalizer", "lowercase"), "yes", "its normalizer's do_lower_case is 'yes'"),
+        (("model", "max_input_chars_per_word"), "7", "word limit are"),
         (("decoder",), {"type": "ByteLevel"}, "its decoder is ByteLevel"),
         (("decoder", "prefix"), "@@", "its decoder's prefix is '@@'"),
         (("model", "type"), "BPE", "its model is BPE"),
@@ -327,6 +329,7 @@ def test_white_space_and_blank_lines_in_a_vocabulary_are_no_tokens(tmp_path, end
         ({"padding_side": "middle"}, "padding_side='middle'"),
         ({"truncation_side": "both"}, "truncation_side='both'"),
         ({"model_max_length": 0.5}, "model_max_length is 0.5"),
+        ({"added_tokens_decoder": {"x": {"content": "[N]"}}}, "'x' in added_tokens_decoder"),
         ({"added_tokens_decoder": {"5": {"content": "[N]"}}}, r"'\[N\]' has the id 5, not 30522"),
     ],
     ids=str,
@@ -335,6 +338,15 @@ def test_what_is_not_followed_in_a_tokenizer_config_is_refused_by_name(tmp_path,
     with pytest.raises(ValueError, match=message) as caught:
         legacy(tmp_path, tokenizer_config=config)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_tokens_that_vocab_txt_cannot_hold_are_saved_too(tmp_path):
+    theirs = oracle()
+    theirs.model = models.WordPiece({**theirs.get_vocab(), "odd ": 30522}, unk_token="[UNK]")
+    ours = load(theirs, tmp_path)
+    ours.save_pretrained(tmp_path / "saved")
+    again = WordPieceTokenizer.from_pretrained(tmp_path / "saved")
+    assert again.get_vocab() == ours.get_vocab() and "odd " in again
 
 
 def test_saving_over_another_tokenizer_leaves_nothing_of_it(tmp_path):

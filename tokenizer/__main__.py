@@ -28,7 +28,7 @@ def search(word: str, tok: WordPieceTokenizer) -> str:
     vocab = Questions(tok)
     if word in tok.rules.added:
         return f"{word}: {tok.rules.ids[word]}"
-    found = wordpiece(word, vocab)
+    found = wordpiece(word, vocab, inner=tok.rules.prefix, max_chars=tok.rules.max_chars)
     return ", ".join(vocab.notes) + ("" if found else f" -> the whole word is {tok.unk_token}")
 
 

@@ -15,9 +15,8 @@ def find(name: str | os.PathLike[str]) -> dict[str, Path]:
         names = ("vocab.txt", "tokenizer_config.json")
     found: dict[str, Path] = {}
     for filename in names:
-        # A tokenizer.json holds what vocab.txt, added_tokens.json and special_tokens_map.json do,
-        # so they are not asked for (of the Hub, each costs a request).
-        if "tokenizer.json" in found and filename != "tokenizer_config.json":
+        # A tokenizer.json holds what these do; not asked for: of the Hub, each is a request.
+        if "tokenizer.json" in found and filename in ("vocab.txt", "added_tokens.json"):
             continue
         path = source.optional(filename)
         if path is not None:

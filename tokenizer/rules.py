@@ -49,6 +49,7 @@ class Rules:
     def __post_init__(self) -> None:
         self.vocab = {token: number for number, token in enumerate(self.tokens)}
         self.longest = max(map(len, self.tokens))
+        self._unknown = [self.names.unk_token]
         # The tokens that are found as they are: the special ones, and more_tokens.
         names = [getattr(self.names, name.name) for name in fields(self.names)]
         special = {name: AddedToken(name, self.vocab[name]) for name in names if name in self.vocab}
@@ -102,7 +103,7 @@ class Rules:
     def split(self, word: str) -> list[str]:
         """The pieces of a normalised word; [UNK] alone where the vocabulary lacks one of them."""
         pieces = wordpiece(word, self.vocab, self.longest, self.prefix, self.max_chars)
-        return pieces or [self.names.unk_token]
+        return pieces or self._unknown
 
     def parts(self, text: str) -> Iterator[Part]:
         """The text in order: added tokens, and the normalised text between them."""

@@ -80,7 +80,7 @@ def read(paths: Mapping[str, Path]) -> Settings:
     else:
         path = paths["vocab.txt"]
         added = read_object(paths["added_tokens.json"]) if "added_tokens.json" in paths else {}
-        contents = Contents(read_vocab(path), added=_legacy_added(config, added))
+        contents = Contents(read_vocab(path), _legacy_added(config_path, config, added))
 
     options = contents.options | {
         option: config[option] for option in OPTIONS if config.get(option) is not None
@@ -129,7 +129,8 @@ def write(given: Settings, folder: Path) -> None:
         "tokenizer_config.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n",
     }
     more = (rules.prefix, rules.max_chars, rules.clean_text, given.cleanup)
-    if more != (Rules.prefix, Rules.max_chars, Rules.clean_text, Settings.cleanup):
+    usual = (Rules.prefix, Rules.max_chars, Rules.clean_text, Settings.cleanup)
+    if more != usual or any(t != t.rstrip(WHITE_SPACE) or "\n" in t for t in rules.tokens):
         texts["tokenizer.json"] = tokenizer_json.source(rules, given.cleanup)
     for name in (*VOCABULARIES, *BESIDE):
         if name in texts:  # as bytes: text mode would write other line ends on other systems
@@ -237,10 +238,17 @@ def _extra_special(config: dict[str, Any]) -> list[Any]:
     return list(extra.values()) if isinstance(extra, dict) else extra
 
 
-def _legacy_added(config: dict[str, Any], added: dict[str, Any]) -> list[dict[str, Any]]:
+def _legacy_added(
+    path: Path, config: dict[str, Any], added: dict[str, Any]
+) -> list[dict[str, Any]]:
     """The added tokens of tokenizer_config.json or, in older checkpoints, of added_tokens.json."""
     decoder = config.get("added_tokens_decoder")
     if decoder:
+        wrong = [
+            key for key, token in decoder.items() if not key.isdecimal() or type(token) is not dict
+        ]
+        if wrong:
+            raise ValueError(f"{path}: {wrong[0]!r} in added_tokens_decoder is no id with a token")
         return [{**token, "id": int(number)} for number, token in decoder.items()]
     special = [_content(token) for token in _extra_special(config)]
     special += [_content(config.get(name)) for name in NAMES]

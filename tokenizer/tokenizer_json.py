@@ -5,20 +5,22 @@ BERT's chain is followed with all of its settings; another link is refused by it
 """
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tokenizer.rules import Rules
 
 
-class Contents(NamedTuple):
-    """What one or several files say."""
+@dataclass(frozen=True)
+class Contents:
+    """What a vocabulary's file says, and the added tokens that belong to it."""
 
     tokens: list[str]
-    options: dict[str, Any] = {}  # noqa: RUF012  # of Rules
-    names: dict[str, str] = {}  # noqa: RUF012  # pad_token, ...: the special tokens' contents
-    added: list[dict[str, Any]] = []  # noqa: RUF012  # id, content and flags
-    sides: dict[str, str] = {}  # noqa: RUF012  # padding_side, truncation_side
+    added: list[dict[str, Any]]  # id, content and flags of each
+    options: dict[str, Any] = field(default_factory=dict)  # of Rules
+    names: dict[str, str] = field(default_factory=dict)  # pad_token, ...: contents of tokens
+    sides: dict[str, str] = field(default_factory=dict)  # padding_side, truncation_side
     cleanup: bool = True  # of the decoder
 
 
@@ -51,6 +53,8 @@ def _contents(found: dict[str, Any]) -> Contents:
         raise ValueError("its ids do not run from 0 without gaps")
     prefix = model.get("continuing_subword_prefix", "##")
     options = {"prefix": prefix, "max_chars": model.get("max_input_chars_per_word", 100)}
+    if not isinstance(prefix, str) or type(options["max_chars"]) is not int:
+        raise ValueError(f"its model's prefix and word limit are {options}: give a str and an int")
     options |= _normalizer_options(found.get("normalizer"))
     _refuse_unless("pre_tokenizer", found.get("pre_tokenizer"), "BertPreTokenizer")
 
@@ -70,7 +74,7 @@ def _contents(found: dict[str, Any]) -> Contents:
     _refuse_unless("decoder", decoder, "WordPiece")
     if decoder["prefix"] != prefix:
         raise ValueError(f"its decoder's prefix is {decoder['prefix']!r}, its model's {prefix!r}")
-    return Contents(tokens, options, names, added, sides, decoder.get("cleanup", True))
+    return Contents(tokens, added, options, names, sides, decoder.get("cleanup", True))
 
 
 def _refuse_unless(link: str, value: Any, kind: str) -> None:
@@ -81,12 +85,16 @@ def _refuse_unless(link: str, value: Any, kind: str) -> None:
 
 def _normalizer_options(normalizer: Any) -> dict[str, Any]:
     _refuse_unless("normalizer", normalizer, "BertNormalizer")
-    return {
+    options = {
         "clean_text": normalizer["clean_text"],
         "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
         "strip_accents": normalizer["strip_accents"],
         "do_lower_case": normalizer["lowercase"],
     }
+    for option, value in options.items():
+        if not isinstance(value, bool) and not (option == "strip_accents" and value is None):
+            raise ValueError(f"its normalizer's {option} is {value!r}, which is not true or false")
+    return options
 
 
 def template(cls: str, sep: str, ids: dict[str, int]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tokenizer.rules import Rules
 Ids = tuple[int, ...]
 
 LONGEST_KEY = 200  # characters; a longer chunk is hardly seen twice, and would fill the memory
-FEW = 2_000  # chunks; a program that reads fewer never pays for a list of the vocabulary's words
+FEW = 1_000  # chunks; who reads fewer never pays for a list of the vocabulary's words
 ASCII_WORD = re.compile("[0-9A-Za-z]+|[!-/:-@[-`{-~]")
 
 
@@ -48,9 +48,11 @@ class Words(dict[str, Ids]):
         super().__init__()
         self.rules = rules
         self.size = size
-        self.hint = rules.hint  # here, because it is asked for so often
         self.known: dict[str, Ids] = {}  # the vocabulary's plain words, not listed yet
         self.max_entries = min(size, FEW)
+        # Under their own names, because they are asked for at every new chunk.
+        self.hint, self.do_lower_case = rules.hint, rules.do_lower_case
+        self.split, self.id_of = rules.split, rules.ids.__getitem__
 
     def rows(
         self, texts: Iterable[str], before: Iterable[int] = (), after: Iterable[int] = ()
@@ -81,16 +83,18 @@ class Words(dict[str, Ids]):
         if self.known:
             self.forget()
         else:  # the first time: many texts are being read, so the vocabulary is worth a look
-            self.known = {word: (self.rules.vocab[word],) for word in self._plain_words()}
+            self.known = {word: (self.id_of(word),) for word in self._plain_words()}
             self.update(self.known)
             self.max_entries = len(self.known) + self.size
 
     def _plain_words(self) -> list[str]:
-        """The tokens that a text which is this token becomes."""
+        """The vocabulary's words for which a text that is this word becomes this one token."""
         # One search in all tokens at once: tested one by one, they would take three times as long.
-        letters = "[0-9a-z]" if self.rules.do_lower_case else "[0-9A-Za-z]"
+        letters = "[0-9a-z]" if self.do_lower_case else "[0-9A-Za-z]"
         pattern = f"^{letters}{{1,{self.rules.max_chars}}}$"
         words = re.findall(pattern, "\n".join(self.rules.tokens), re.MULTILINE)
+        if self.hint:  # a punctuation mark, so no added token stands in a word
+            return words
         return [word for word in words if not self.rules.may_hold_added(word)]
 
     def forget(self) -> None:
@@ -107,10 +111,10 @@ class Words(dict[str, Ids]):
         if self.hint in chunk and self.rules.may_hold_added(chunk):
             return self._ids_by_rules(chunk)
         if is_word(chunk):  # the commonest case
-            word = chunk.lower() if self.rules.do_lower_case else chunk
+            word = chunk.lower() if self.do_lower_case else chunk
             return self._ids_of_word(word) if word == chunk else self[word]
         if chunk.isascii() and chunk.isprintable():  # nothing to remove, no accents
-            words = ASCII_WORD.findall(chunk.lower() if self.rules.do_lower_case else chunk)
+            words = ASCII_WORD.findall(chunk.lower() if self.do_lower_case else chunk)
             if len(words) > 1:
                 return tuple(chain.from_iterable(map(self.__getitem__, words)))
         else:  # every rule may apply, white space inside the chunk included
@@ -118,7 +122,7 @@ class Words(dict[str, Ids]):
         return tuple(chain.from_iterable(map(self._ids_of_word, words)))
 
     def _ids_of_word(self, word: str) -> Ids:
-        return tuple(map(self.rules.ids.__getitem__, self.rules.split(word)))
+        return tuple(map(self.id_of, self.split(word)))
 
     def _ids_by_rules(self, text: str) -> Ids:
         return tuple(piece.id for piece in self.rules.pieces(text))
