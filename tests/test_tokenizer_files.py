@@ -358,3 +358,19 @@ def test_saving_over_another_tokenizer_leaves_nothing_of_it(tmp_path):
         "tokenizer_config.json",
         "vocab.txt",
     ]
+
+
+def test_a_tokenizer_of_version_5_loads_by_its_hub_name_and_is_cached(stand_in, tmp_path):
+    theirs = DistilBertTokenizer(vocab=str(VOCAB), model_max_length=64)
+    theirs.add_tokens(["covid19"])
+    theirs.save_pretrained(tmp_path)
+    stand_in.add("owner/five", {path.name: path.read_bytes() for path in tmp_path.iterdir()})
+    texts = ["has covid19", "COVID19s [MASK]"]
+    for _ in range(2):  # from the Hub, then without a single request
+        ours = WordPieceTokenizer.from_pretrained("owner/five")
+        assert ours(texts)["input_ids"] == theirs(texts)["input_ids"]
+        assert ours.model_max_length == 64
+        fetched = [line for line in stand_in.requests if line.startswith("GET")]
+        stand_in.requests.clear()
+        stand_in.fault("", "drop")
+    assert fetched == []
