@@ -85,7 +85,7 @@ def test_findings_come_first_each_with_its_count_and_rows(command, troubled) -> 
         "unknown": 1,
     }
     assert found["leaks"]["rows"] == [
-        {"split": "test", "label_name": "sadness", "text": "good morning", "first": "train"}
+        {"split": "test", "label_name": "sadness", "text": "Good  MORNING", "first": "train"}
     ]
     assert [row["text"] for row in found["conflicts"]["rows"]].count("so it goes") == 2
     page = (result.folder / "report.html").read_text(encoding="utf-8")
