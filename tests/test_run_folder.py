@@ -118,7 +118,6 @@ def test_all_files_have_the_permissions_of_new_files(trained, tmp_path) -> None:
     (tmp_path / "new").touch()
     expected = stat.S_IMODE((tmp_path / "new").stat().st_mode)
     files = [path for path in trained.rglob("*") if path.is_file()]
-    files = [path for path in files if path.name != "optimizer.safetensors"]
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in files}
     assert "model.safetensors" in modes and set(modes.values()) == {expected}
 

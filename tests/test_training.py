@@ -16,7 +16,7 @@ from transformers import (
 from minibert import DistilBertForSequenceClassification
 from tests.tiny import NO_DROPOUT, tiny
 from train.batches import Encoded
-from train.device import Precision, choose_precision
+from train.device import Precision, Processes, choose_precision
 from train.training.loop import MAX_SKIPPED, StepLog, stop_if_diverged, training
 from train.training.optim import LossScale, Update, freeze, make_optimizer
 from train.training.step import Job, Steps, balanced_weights, eager_step, seed_step
@@ -344,3 +344,20 @@ def test_frozen_blocks_stay_and_cost_neither_gradients_nor_optimiser_memory(n_tr
 def test_more_blocks_than_there_are_cannot_train():
     with pytest.raises(ValueError, match="--train-layers 3: the model has 2 blocks"):
         freeze(make_model(), 3)
+
+
+def test_losses_are_read_after_a_second_or_fifty_steps(monkeypatch) -> None:
+    """Among several processes only the number of steps counts: their clocks may disagree."""
+    now = 100.0
+    monkeypatch.setattr("train.training.loop.time.monotonic", lambda: now)
+    alone, one_of_two = StepLog(), StepLog(Processes(0, 2))
+    for log in (alone, one_of_two):
+        log.add(1, torch.zeros(3))
+        assert not log.is_full
+    now = 101.5
+    assert alone.is_full and not one_of_two.is_full
+    alone.read()
+    assert not alone.is_full
+    for step in range(2, 51):
+        one_of_two.add(step, torch.zeros(3))
+    assert one_of_two.is_full

@@ -250,6 +250,9 @@ def evaluate(
     if job.processes.is_main:
         run.log([record])
     if len(history.evaluations) == 1:
+        if "validation" in loaded.encoded:
+            train_labels = loaded.data.splits["train"]["label"].to_numpy()
+            tqdm.write(f"majority baseline: accuracy {baseline(train_labels, labels):.4f}")
         tqdm.write(HEADER)
     tqdm.write(table_row(record))
     return logits

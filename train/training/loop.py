@@ -6,6 +6,7 @@ there is the uninterrupted run, bit for bit.
 """
 
 import math
+import time
 from collections.abc import Iterator
 
 import torch
@@ -16,6 +17,7 @@ from train.training.graphs import CapturedStep
 from train.training.optim import Update
 from train.training.step import Job, eager_step, seed_step
 
+LOG_SECONDS = 1.0  # or so long after the last copy
 LOG_BLOCK = 50  # steps between two copies of the losses from the device
 MAX_SKIPPED = 30  # overflowing steps in a row: from 65536 the fp16 loss scale is then below 1e-4
 
@@ -56,17 +58,23 @@ class StepLog:
     """Collects (loss, lr, gradient norm) on the device and copies them to the CPU in blocks.
 
     Reading one loss waits until the GPU has computed it. After every step that would leave the GPU
-    idle while Python prepares the next one; in blocks of 50 the wait costs next to nothing.
+    idle while Python prepares the next one; once in 50 steps, or once a second where steps are
+    slow, the wait costs next to nothing, and the loss beside the progress is never an old one.
     """
 
     def __init__(self, processes: Processes = ALONE):
         self.processes = processes
         self.block: dict[int, Tensor] = {}  # by the number of the step, from 1
+        self.read_at = time.monotonic()
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to read."""
-        return len(self.block) >= LOG_BLOCK
+        if len(self.block) >= LOG_BLOCK:
+            return True
+        # Reading waits for the losses of all processes: they must agree on the step, and their
+        # clocks would not.
+        return self.processes.world == 1 and time.monotonic() - self.read_at >= LOG_SECONDS
 
     def add(self, step: int, values: Tensor) -> None:
         """values: (3,) on the device, as `training` yields them."""
@@ -74,6 +82,7 @@ class StepLog:
 
     def read(self) -> list[dict]:
         """Empty the log: a record per step, the loss averaged over all processes."""
+        self.read_at = time.monotonic()
         if not self.block:
             return []
         values = torch.stack([*self.block.values()])  # (steps, 3)
