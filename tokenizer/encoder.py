@@ -12,7 +12,7 @@ from tokenizer import files, inputs, settings, tensors, truncate
 from tokenizer.decode import closer, tokens_to_text
 from tokenizer.rules import Rules
 from tokenizer.settings import Settings
-from tokenizer.tensors import Column, Encoding
+from tokenizer.tensors import Column, Encoding, Padding
 from tokenizer.truncate import Rows, Truncation
 from tokenizer.words import Words
 
@@ -186,20 +186,11 @@ class WordPieceTokenizer:
         `max_length` counts the special tokens too; it cuts only where `truncation` says so.
         `padding_side` is the tokenizer's own where none is given.
         """
-        pad_to = inputs.choose("padding", padding, tensors.PADDING)
-        strategy = inputs.choose("truncation", truncation, truncate.STRATEGIES)
-        side = self._padding_side
-        if padding_side is not None:
-            side = inputs.choose("padding_side", padding_side, tensors.SIDES)
         kind = inputs.choose("return_tensors", return_tensors, tensors.KINDS)
-        limit = inputs.positive("max_length", max_length, self.model_max_length)
-        multiple = inputs.positive("pad_to_multiple_of", pad_to_multiple_of, 1)
-        if strategy and pad_to and limit % multiple:
-            raise ValueError(f"max_length={limit} is no multiple of pad_to_multiple_of={multiple}")
-
+        how = self._truncation(truncation, max_length)
+        pads = self._padding(padding, padding_side, pad_to_multiple_of, how)
         texts, partners = inputs.texts_and_partners(text, text_pair)
         n_special = 1 if add_special_tokens else 0
-        how = Truncation(strategy, limit, self._truncation_side)
         if partners is None:
             rows = self._rows_of_texts(texts, n_special, how)
         else:
@@ -216,13 +207,33 @@ class WordPieceTokenizer:
 
         sizes = list(map(len, rows.ids))
         longest = max(sizes, default=0)
-        if longest > self.model_max_length and not strategy and max_length is None:
+        if longest > self.model_max_length and not how.strategy and max_length is None:
             message = f"a text has more than model_max_length={self.model_max_length} tokens"
             warnings.warn(f"{message}: pass truncation=True to cut it", stacklevel=2)
-        length = tensors.padded_length(pad_to, longest, limit, multiple)
+        length = pads.length(longest)
         if kind:
-            return tensors.to_tensors(columns, sizes, length, side, kind)
-        return tensors.to_lists(columns, sizes, length, side, is_single=isinstance(text, str))
+            return tensors.to_tensors(columns, sizes, length, pads.side, kind)
+        return tensors.to_lists(columns, sizes, length, pads.side, is_single=isinstance(text, str))
+
+    def _truncation(self, truncation: bool | str, max_length: int | None) -> Truncation:
+        strategy = inputs.choose("truncation", truncation, truncate.STRATEGIES)
+        limit = inputs.positive("max_length", max_length, self.model_max_length)
+        return Truncation(strategy, limit, self._truncation_side)
+
+    def _padding(
+        self, padding: bool | str, side: str | None, to_multiple_of: int | None, how: Truncation
+    ) -> Padding:
+        pad_to = inputs.choose("padding", padding, tensors.PADDING)
+        if side is None:
+            side = self._padding_side
+        else:
+            side = inputs.choose("padding_side", side, tensors.SIDES)
+        multiple = inputs.positive("pad_to_multiple_of", to_multiple_of, 1)
+        if how.strategy and pad_to and how.limit % multiple:
+            raise ValueError(
+                f"max_length={how.limit} is no multiple of pad_to_multiple_of={multiple}"
+            )
+        return Padding(pad_to, how.limit, multiple, side)
 
     def encode(self, text: Any, text_pair: Any = None, **options: Any) -> Any:
         """The ids alone; the options are those of a call."""

@@ -39,16 +39,24 @@ class Encoding(dict[str, Any]):
         return self
 
 
-def padded_length(padding: str | None, longest: int, limit: int, multiple: int) -> int | None:
-    """To how many tokens all rows are padded; None where they stay as they are.
+class Padding(NamedTuple):
+    """How a call pads. strategy None: not at all, "longest" or "max_length" (which is `limit`)."""
 
-    >>> padded_length("longest", longest=13, limit=512, multiple=8)
-    16
-    """
-    if padding is None:
-        return None
-    length = limit if padding == "max_length" else longest
-    return math.ceil(length / multiple) * multiple
+    strategy: str | None
+    limit: int
+    multiple: int
+    side: str  # on which the padding stands
+
+    def length(self, longest: int) -> int | None:
+        """To how many tokens all rows are padded; None where they stay as they are.
+
+        >>> Padding("longest", limit=512, multiple=8, side="right").length(13)
+        16
+        """
+        if self.strategy is None:
+            return None
+        length = self.limit if self.strategy == "max_length" else longest
+        return math.ceil(length / self.multiple) * self.multiple
 
 
 def to_lists(
