@@ -62,6 +62,9 @@ both = pytest.mark.parametrize("load", LOADERS, ids=["model", "tokenizer"])
         "/a",
         "a b",
         "-a",
+        "a@",
+        "a@b@c",
+        "a..b",
     ],
 )
 @both

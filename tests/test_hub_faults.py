@@ -1,9 +1,11 @@
 """The Hub as it is on bad days: huggingface_hub's own client against the stand-in of hub_server."""
 
 import errno
+import logging
 import os
 import re
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,17 @@ def hub(stand_in: Hub) -> Hub:
     return stand_in
 
 
+@pytest.fixture
+def said(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]]:
+    """said() -> what was printed, and what huggingface_hub has logged: nothing, it should be."""
+    logged: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("huggingface_hub").addHandler(handler)
+    yield lambda: [*logged, *filter(None, capfd.readouterr())]
+    logging.getLogger("huggingface_hub").removeHandler(handler)
+
+
 def refusal(name: str = NAME, filename: str = CONFIG) -> str:
     """What is said when the file is not to be had: one or two lines."""
     with pytest.raises((OSError, ValueError)) as caught:
@@ -38,6 +51,11 @@ def refusal(name: str = NAME, filename: str = CONFIG) -> str:
     message = str(caught.value)
     assert len(message.splitlines()) <= 2 and "\n\n" not in message
     return message
+
+
+def bodies(hub: Hub) -> list[str]:
+    """The requests for the content of a large file, more of it than the first byte."""
+    return [a for a in hub.requests if a.startswith("GET /cdn") and not a.endswith("bytes=0-0")]
 
 
 # What is cached
@@ -98,11 +116,11 @@ def test_all_files_of_a_pattern_come_and_are_cached(hub) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 @pytest.mark.parametrize("kind", [429, 500, 503, "drop", "silent"])
-def test_trouble_that_passes_is_ridden_out(hub, files, monkeypatch, capfd, method, kind) -> None:
+def test_trouble_that_passes_is_ridden_out(hub, files, monkeypatch, said, method, kind) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
     hub.fault(WEIGHTS, kind, times=1, method=method)
     assert find(NAME).file(WEIGHTS).read_bytes() == files[WEIGHTS]
-    assert capfd.readouterr() == ("", "")  # no lines of the library's
+    assert said() == []
 
 
 @pytest.mark.slow
@@ -115,13 +133,13 @@ def test_a_wait_that_the_hub_asks_for_is_kept(hub) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cut", "stall"])
-def test_a_download_that_breaks_off_is_resumed(hub, files, monkeypatch, capfd, kind) -> None:
+def test_a_download_that_breaks_off_is_resumed(hub, files, monkeypatch, said, kind) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 100)
     hub.fault(f"cdn/{NAME}", kind, times=1, method="GET")
     assert find(NAME).file(WEIGHTS).read_bytes() == files[WEIGHTS]
-    assert sum(f"{WEIGHTS} bytes=" in request for request in hub.requests) == 1
-    assert capfd.readouterr() == ("", "")
+    assert len(bodies(hub)) == 2 and " bytes=" in bodies(hub)[1]
+    assert said() == []
 
 
 def test_wrong_bytes_are_fetched_once_more(hub, files) -> None:
@@ -135,6 +153,14 @@ def test_a_blocked_xet_store_is_not_needed(hub, files) -> None:
 
 
 # What does not pass
+
+
+def test_a_blocked_store_of_large_files_is_named_at_once(hub, said) -> None:
+    hub.store = "http://127.0.0.1:9"
+    start = time.monotonic()
+    message = refusal(filename=WEIGHTS)
+    assert "http://127.0.0.1:9" in message and "cannot be reached" in message
+    assert time.monotonic() - start < 3 and said() == []
 
 
 @pytest.mark.parametrize(
@@ -162,7 +188,7 @@ def test_bytes_that_stay_wrong_are_refused_with_the_real_file(hub) -> None:
     message = refusal(filename=WEIGHTS)
     blob = Path(message.split(" is not")[0])
     assert blob.parent.name == "blobs" and blob.is_file() and not blob.is_symlink()
-    assert sum("GET /cdn" in request for request in hub.requests) == 2
+    assert len(bodies(hub)) == 2
     hub.faults.clear()
     assert find(NAME).file(WEIGHTS).is_file()  # the next try repairs it by itself
 
@@ -176,31 +202,29 @@ def test_a_cached_file_that_is_corrupt_is_named_where_it_cannot_be_fetched_again
 
 
 @pytest.mark.parametrize("name", [NAME, "distilbert-base-uncased"])
-def test_no_server_at_all_is_told_within_seconds(
-    empty_cache, monkeypatch, capfd, name: str
-) -> None:
+def test_no_server_at_all_is_told_within_seconds(empty_cache, monkeypatch, said, name: str) -> None:
     point_to("http://127.0.0.1:9", monkeypatch)
     monkeypatch.setattr(download, "WAITS", (0.1, 0.1, 0.1))
     start = time.monotonic()
     assert "cannot be reached" in refusal(name)
-    assert time.monotonic() - start < 3 and capfd.readouterr() == ("", "")
+    assert time.monotonic() - start < 3 and said() == []
 
 
 @pytest.mark.slow
-def test_a_network_that_never_answers_is_given_up(hub, capfd) -> None:
+def test_a_network_that_never_answers_is_given_up(hub, said) -> None:
     hub.fault("", "silent")
     start = time.monotonic()
     assert "cannot be reached" in refusal()
-    assert time.monotonic() - start < 10 and capfd.readouterr() == ("", "")
+    assert time.monotonic() - start < 10 and said() == []
 
 
-def test_a_body_that_stalls_for_good_is_given_up(hub, monkeypatch, capfd) -> None:
+def test_a_body_that_stalls_for_good_is_given_up(hub, monkeypatch, said) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
     monkeypatch.setattr(file_download.time, "sleep", lambda seconds: None)
     hub.fault(f"cdn/{NAME}", "stall", method="GET")
     assert "cannot be reached" in refusal(filename=WEIGHTS)
-    assert sum("GET /cdn" in asked for asked in hub.requests) == 6
-    assert capfd.readouterr() == ("", "")
+    assert len(bodies(hub)) == 6
+    assert said() == []
 
 
 def test_the_limits_add_up_to_what_is_promised() -> None:
@@ -213,6 +237,16 @@ def test_the_limits_add_up_to_what_is_promised() -> None:
     assert time_passed < 30
 
 
+def test_a_hub_that_breaks_down_after_the_first_question_is_not_told_as_a_missing_file(
+    hub, monkeypatch
+) -> None:
+    """huggingface_hub raises a LocalEntryNotFoundError then, which is an EntryNotFoundError too."""
+    monkeypatch.setattr(download, "ask", lambda repository, what: None)
+    monkeypatch.setattr(file_download.time, "sleep", lambda seconds: None)
+    hub.fault(CONFIG, 503, method="HEAD")
+    assert "HTTP status 503" in refusal()
+
+
 def test_offline_mode_is_named(hub, monkeypatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in refusal() and hub.requests == []
@@ -223,7 +257,8 @@ def test_a_full_disk_is_named(hub, monkeypatch) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(file_download, "http_get", write)
-    assert "No space left on device" in refusal()
+    message = refusal()
+    assert "cannot write to the cache" in message and "No space left on device" in message
 
 
 def test_a_read_only_cache_serves_what_it_has_and_is_named_for_the_rest(

@@ -281,11 +281,20 @@ def explained(error: Exception, repository: Repository, what: str) -> OSError:
             "make room or get permission there, or set HF_HOME to another folder"
         )
     reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
-    host = getattr(getattr(cause, "_request", None), "url", constants.ENDPOINT)
     return ConnectionError(
-        f"{start}: not in the cache, and {str(host)[:60]} cannot be reached ({reason}); "
+        f"{start}: not in the cache, and {host_of(error)} cannot be reached ({reason}); "
         "check the network, or give a folder"
     )
+
+
+def host_of(error: BaseException | None) -> str:
+    """The server that an error is about: the Hub, or the store of its large files."""
+    from huggingface_hub import constants
+
+    request = getattr(error, "_request", None)
+    if request is not None:
+        return f"{request.url.scheme}://{request.url.netloc.decode()}"
+    return constants.ENDPOINT if error is None else host_of(error.__cause__)
 
 
 def existing(folder: Path) -> Path:
