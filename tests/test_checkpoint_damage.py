@@ -122,6 +122,7 @@ def two_gb_of_tensor() -> tuple[bytes, int]:
     return struct.pack("<Q", len(text)) + text, 8 + len(text) + rows * 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [header_of_99_mb, header_beyond_all_memory, two_gb_of_tensor])
 def test_a_file_made_to_fill_the_memory_does_not(make, folder: Path) -> None:
     file = folder / "model.safetensors"

@@ -142,6 +142,7 @@ def test_weights_that_are_not_numbers_are_refused(command, tiny_classifier, tmp_
         assert refused.status == 2 and "classifier.bias holds NaN or infinity" in refused.err
 
 
+@pytest.mark.slow
 def test_a_long_text_is_cut_where_its_tokens_stay_the_same() -> None:
     tokenizer = WordPieceTokenizer.from_pretrained("demo")
     random = np.random.default_rng(0)

@@ -496,6 +496,7 @@ def valid_file(path, kind: str, objects: list[dict]) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", READERS)
 def test_three_hundred_damaged_files_are_read_exactly_or_refused(tmp_path, kind, capsys):
     chance = random.Random(kind)

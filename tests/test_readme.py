@@ -64,6 +64,7 @@ def test_the_commands_of_make_demo_run(tmp_path, monkeypatch, few_sentences):
         assert main(words[3:] + few) == 0
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_story_run_on_few_sentences(
     tmp_path, monkeypatch, few_sentences, tiny_model
 ):

@@ -122,6 +122,7 @@ def test_all_files_have_the_permissions_of_new_files(trained, tmp_path) -> None:
     assert "model.safetensors" in modes and set(modes.values()) == {expected}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["finetune", "explore", "probe"])
 def test_a_full_disk_ends_with_a_line(usual_flags, tmp_path, command) -> None:
     """A limit on the size of files stands for the disk; the last one stops at 20 kB."""

@@ -177,6 +177,7 @@ def test_an_id_outside_the_vocabulary_is_named(tok, number):
         tok.decode([1.5])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:a text has more than model_max_length")
 def test_huge_texts_take_time_in_proportion(tok):
     """A quadratic step would take hours here, not seconds; no clock is needed to notice."""
