@@ -174,7 +174,7 @@ class WordPieceTokenizer:
         max_length: int | None = None,
         add_special_tokens: bool = True,
         pad_to_multiple_of: int | None = None,
-        padding_side: str | None = None,
+        padding_side: str | None = None,  # None: the tokenizer's own
         return_tensors: str | None = None,
         return_attention_mask: bool = True,
         return_token_type_ids: bool = False,
@@ -184,7 +184,6 @@ class WordPieceTokenizer:
         """Ids and masks of one text or of many, of one pair or of many, as transformers gives them.
 
         `max_length` counts the special tokens too; it cuts only where `truncation` says so.
-        `padding_side` is the tokenizer's own where none is given.
         """
         kind = inputs.choose("return_tensors", return_tensors, tensors.KINDS)
         how = self._truncation(truncation, max_length)

@@ -32,7 +32,7 @@ RUST, HF = "`tokenizers`, 1 thread", "transformers, all threads"
 HEADER = ["texts", "result", "side", "texts/s", "MB/s", "ratio"]
 NOTE = f"""
 ids: lists of ids of all texts; `tokenizers` works out offsets, masks and types besides, and cannot
-do without. tensors: padded int64 tensors of ids and mask, batches of {BATCH}. cold: nothing is
+do without. tensors: padded int64 tensors of ids and mask, batches of {BATCH}. cold: no text is
 remembered when a round starts; warm: these texts were seen before. Ratios are to `tokenizers` on
 one thread (ids) and to transformers' call (tensors); medians of {ROUNDS} interleaved rounds."""
 
@@ -51,7 +51,7 @@ def prose() -> list[str]:
 
 
 def forget(tok: WordPieceTokenizer) -> WordPieceTokenizer:
-    """The same tokenizer with nothing remembered, as just loaded."""
+    """The same tokenizer with no text remembered; it knows the vocabulary's own words."""
     tok._words.forget()
     return tok
 
