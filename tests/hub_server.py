@@ -18,7 +18,7 @@ import pytest
 from huggingface_hub import constants
 
 from tokenizer import download
-from train.hub_data import EMOTION_LABELS
+from train.data.hub import EMOTION_LABELS
 
 LARGE = (".safetensors", ".parquet")  # kept in LFS: fetched by a redirect, ETag is the sha256
 

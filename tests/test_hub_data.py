@@ -7,7 +7,7 @@ import pytest
 
 from tests.hub_server import Hub, emotion_files, point_to
 from train.data import Data, load_data
-from train.hub_data import EMOTION, EMOTION_LABELS, EMOTION_REVISION, EMOTION_ROWS
+from train.data.hub import EMOTION, EMOTION_LABELS, EMOTION_REVISION, EMOTION_ROWS
 from train.options import ExploreOptions
 
 OTHER = "someone/films"
@@ -155,7 +155,7 @@ def test_a_configuration_can_be_chosen(hub) -> None:
 
 def test_several_configurations_are_named(hub) -> None:
     hub.add(f"datasets/{OTHER}", {"README.md": CARD.replace(b"  default: true\n", b"")}, "d" * 40)
-    assert "plain, large" in refusal(OTHER)
+    assert "--dataset-config: plain, large" in refusal(OTHER)
 
 
 @pytest.mark.parametrize("name", ["emotion", OTHER])

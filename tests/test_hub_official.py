@@ -23,7 +23,7 @@ from tests.hub_server import Hub, emotion_files, point_to
 from tests.test_config import OFFICIAL as CONFIG
 from tokenizer import WordPieceTokenizer
 from tokenizer.hub import OFFICIAL, REVISION, SHA256, demo_folder
-from train.hub_data import EMOTION, EMOTION_REVISION, EMOTION_ROWS
+from train.data.hub import EMOTION, EMOTION_REVISION, EMOTION_ROWS
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from minibert.inputs import IGNORED
+from train.data.hub import EMOTION_LABELS
 from train.data.table import remark, short
-from train.hub_data import EMOTION_LABELS
 
 INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # as Python writes it: not 01, not 1.0
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")

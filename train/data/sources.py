@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from train.data.hub import EMOTION, load_splits
 from train.data.reading import FORMATS, UNREADABLE, open_table
 from train.data.table import ROW_BYTES, Layout, check_size, choose_columns, remark, short
-from train.hub_data import EMOTION, load_splits
 from train.options import DataOptions, PredictOptions
 
 DEMO_FOLDER = Path(__file__).parents[1] / "demo"

@@ -117,7 +117,7 @@ def stated_files(name: str, card: Path | None, config: str | None) -> Any:
     default = [key for key, part in configs.items() if part.get("default") or key == "default"]
     chosen = config or next(iter(default if len(configs) > 1 else configs), None)
     if chosen not in configs:
-        raise ValueError(f"{name}: choose one of the configurations {', '.join(configs)}")
+        raise ValueError(f"{name}: name one with --dataset-config: {', '.join(configs)}")
     return configs[chosen].get("data_files")
 
 
