@@ -77,6 +77,8 @@ def run_command(command: str, options: Options) -> int:
 def loading(options: Options) -> str:
     """'loading model demo, data train.csv ...': what a command waits for first."""
     values = options.as_dict()
+    if "model" not in values:  # compare and report read what is there
+        return "reading " + ", ".join(values.get("runs") or [values["run"]]) + " ..."
     files = [values.get(f"{name}_file") for name in ("train", "eval", "test")]
     data = ", ".join(file for file in files if file) or values.get("dataset")
     text = f"loading model {values.get('model')}" + (f", data {data}" if data else "") + " ..."

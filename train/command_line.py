@@ -10,7 +10,8 @@ from train import __version__
 from train.options import COMMANDS, PROGRAM, Options, did_you_mean
 
 # The headings of --help in their order; each options class names the one for its own fields.
-GROUPS = ("data", "model", "training", "probe", "evaluation", "prediction", "trace", "run")
+GROUPS = ["data", "model", "training", "probe", "evaluation", "prediction", "trace"]
+GROUPS += ["comparison", "report", "run"]
 
 
 class Parser(argparse.ArgumentParser):

@@ -58,7 +58,8 @@ class Options:
             values |= PACKAGED | given
         for name, field in fields.items():
             if "required" in field.metadata and not values[name]:
-                flag = "--" + name.replace("_", "-")
+                dashes = "" if field.metadata.get("positional") else "--"
+                flag = dashes + name.replace("_", "-")
                 raise ValueError(f"{flag} is missing: {field.metadata['required']}")
             object.__setattr__(self, name, values[name])  # frozen: `self.name = ` would raise
         object.__setattr__(self, "given", given)
@@ -271,6 +272,28 @@ class TraceOptions(Options):
     device: str = flag("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
 
 
+@dataclass(frozen=True, init=False)
+class CompareOptions(RunOptions):
+    """Put runs side by side: options, figures, curves."""
+
+    group = "comparison"
+    example = "compare runs/probe runs/demo"
+
+    runs: tuple[str, ...] = flag(
+        (), "run folders", positional=True, nargs="*", required="name the folders of two runs"
+    )
+
+
+@dataclass(frozen=True, init=False)
+class ReportOptions(Options):
+    """Draw a run's pictures and its page again, from the files in its folder."""
+
+    group = "report"
+    example = "report runs/demo"
+
+    run: str = flag("", "run folder", positional=True, nargs="?", required="name a run's folder")
+
+
 COMMANDS: dict[str, type[Options]] = {
     "explore": ExploreOptions,
     "trace": TraceOptions,
@@ -278,6 +301,8 @@ COMMANDS: dict[str, type[Options]] = {
     "finetune": FinetuneOptions,
     "evaluate": EvaluateOptions,
     "predict": PredictOptions,
+    "compare": CompareOptions,
+    "report": ReportOptions,
 }
 
 # As it was called, so that what messages propose can be typed.

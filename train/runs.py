@@ -42,6 +42,7 @@ PARTS = {
         *("checkpoints", "plots", "report.html"),
     ),
     "evaluate": ("config.json", "metrics.json", "predictions.csv", "plots", "report.html"),
+    "compare": ("config.json", "compare.json", "plots", "report.html"),
 }
 # What a run changes before it ends; the rest of an earlier run stays in its place until then.
 GROWING = ("config.json", "log.jsonl", "checkpoints")
@@ -267,6 +268,7 @@ class RunFiles(NamedTuple):
     evaluations: pd.DataFrame  # step, epoch, eval_loss, ...
     predictions: pd.DataFrame  # predictions.csv, the highest loss first
     explore: dict[str, Any]
+    compare: dict[str, Any]
     lengths: pd.DataFrame  # split, label_name, words, tokens: a row per text
     map: pd.DataFrame  # x, y, label: a row per text
 
@@ -287,6 +289,7 @@ def read_run(folder: Path) -> RunFiles:
         evaluations=pd.DataFrame([record for record in records if "eval_loss" in record]),
         predictions=read_csv(folder / "predictions.csv", **numbers),
         explore=read_json(folder / "explore.json"),
+        compare=read_json(folder / "compare.json"),
         lengths=read_csv(folder / "lengths.csv", words=int, tokens=int),
         map=read_csv(folder / "map.csv", x=float, y=float),
     )

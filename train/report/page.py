@@ -13,13 +13,13 @@ from sklearn.metrics import confusion_matrix
 
 from train.metrics import PREFIX, confident_mistakes, per_class
 from train.report.summary import (
-    ORDER,
     by_split,
     cell,
     confused_pairs,
     facts,
     headline,
     in_words,
+    splits_measured,
     verdicts,
 )
 from train.runs import RunFiles, read_run, write_text
@@ -49,7 +49,8 @@ def write_report(folder: Path) -> Path | None:
     else:
         svgs = save_plots(files, folder / "plots")
     page = folder / "report.html"
-    write_text(page, render_run(files, svgs, folder.resolve().name))
+    render = render_comparison if files.compare else render_run
+    write_text(page, render(files, svgs, folder.resolve().name))
     print(f"report: {page}")
     return page
 
@@ -125,6 +126,35 @@ def render_run(files: RunFiles, svgs: dict[str, list[str]], title: str) -> str:
             **content,
         )
     )
+
+
+def render_comparison(files: RunFiles, svgs: dict[str, list[str]], title: str) -> str:
+    """The HTML of compare's page: accuracies as bars over their baselines, options, curves."""
+    runs = [
+        {"run": run, "name": run["name"], "bars": accuracy_bars(run["metrics"])}
+        for run in files.compare["runs"]
+    ]
+    page = environment().get_template("compare.html")
+    return page.render(
+        title=f"compare: {title}",
+        runs=runs,
+        options=files.compare["options"],
+        figures=files.compare["metrics"],
+        svgs=svgs.get("training", []),
+        command_line=files.config["command_line"],
+    )
+
+
+def accuracy_bars(metrics: dict[str, Any]) -> Table:
+    """Accuracy and majority baseline of each split that a run has measured."""
+    return [
+        {
+            "split": split,
+            "accuracy": metrics[f"{prefix}_accuracy"],
+            "baseline": metrics.get(f"{prefix}_baseline"),
+        }
+        for split, prefix in splits_measured(metrics).items()
+    ]
 
 
 def sections(content: dict[str, Any], svgs: dict[str, list[str]]) -> list[tuple[str, str]]:
@@ -276,7 +306,7 @@ def figures_by_split(metrics: dict[str, Any]) -> Table:
     >>> figures_by_split({"eval_accuracy": 0.93, "test_accuracy": 0.92})
     [{'': 'accuracy', 'validation': 0.93, 'test': 0.92}]
     """
-    splits = {s: PREFIX[s] + "_" for s in ORDER if f"{PREFIX[s]}_accuracy" in metrics}
+    splits = {split: f"{prefix}_" for split, prefix in splits_measured(metrics).items()}
     names = {
         key.removeprefix(start): None  # a dict keeps the order and drops the repeats
         for start in splits.values()

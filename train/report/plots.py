@@ -82,6 +82,8 @@ def save_plots(files: RunFiles, folder: Path) -> dict[str, list[str]]:
 
 def draw(files: RunFiles) -> Iterator[Picture]:
     """Each picture whose data the run folder holds."""
+    if any(run["evaluations"] for run in files.compare.get("runs", [])):
+        yield Picture("curves", curves(files.compare["runs"]), "training")
     if len(files.lengths):
         yield Picture("classes", classes(files), "data")
         yield Picture("words", words(files), "data")
@@ -259,6 +261,25 @@ def losses(files: RunFiles) -> Figure:
     strip.fill_between(steps["step"], steps["lr"], color=ORANGE, linewidth=0)
     strip.set(xlabel="optimiser step", yticks=[], ylim=(0, None))
     strip.set_ylabel("rate", rotation=0, ha="right", va="center")
+    return figure
+
+
+def curves(runs: list[dict[str, Any]]) -> Figure:
+    """Line charts of several runs: training loss (running mean) and validation accuracy."""
+    figure = Figure(figsize=(1.5 * WIDTH, 3.8))
+    losses, accuracies = figure.subplots(1, 2)
+    trained = [run for run in runs if run["evaluations"]]
+    for i, run in enumerate(trained):
+        steps, evaluations = pd.DataFrame(run["steps"]), pd.DataFrame(run["evaluations"])
+        smooth = steps["loss"].rolling(max(1, len(steps) // 50), center=True, min_periods=1).mean()
+        marker = "os^Dv"[i % 5]
+        losses.plot(steps["step"], smooth, color=colour(i), label=run["name"])
+        at, accuracy = evaluations["epoch"], evaluations["eval_accuracy"]
+        accuracies.plot(at, accuracy, f"{marker}-", color=colour(i), label=run["name"])
+    losses.set(title="Training loss, running mean", xlabel="optimiser step", ylim=(0, None))
+    accuracies.set(title="Validation accuracy", xlabel="epoch", ylim=(0, 1.02))
+    accuracies.xaxis.set_major_locator(MaxNLocator(integer=True))
+    accuracies.legend(frameon=False)
     return figure
 
 

@@ -43,6 +43,11 @@ def in_order(split: str) -> int:
     return ORDER.index(split) if split in ORDER else len(ORDER)
 
 
+def splits_measured(metrics: dict[str, Any]) -> dict[str, str]:
+    """{split: prefix} of the splits whose accuracy is among the metrics, in the fixed order."""
+    return {s: PREFIX[s] for s in ORDER if f"{PREFIX[s]}_accuracy" in metrics}
+
+
 def baseline(files: RunFiles, split: str) -> float | None:
     """The majority baseline's accuracy on a split: as the run measured it, else the share of the
     split's own largest class."""
