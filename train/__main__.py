@@ -64,6 +64,9 @@ def run_command(command: str, options: Options) -> int:
                 silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
                 stack.enter_context(contextlib.redirect_stdout(silence))
             importlib.import_module(f"train.{command}").run(options)
+    except ConnectionError as error:
+        hint = "; --demo needs no network" if hasattr(options, "demo") else ""
+        raise ConnectionError(f"{error}{hint}") from error
     except torch.OutOfMemoryError as error:
         batch = getattr(options, "batch_size", None)
         hint = f"--batch-size {batch} is too large; halve it and double --grad-accum"
