@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,39 @@ def test_a_rank_that_fails_ends_all_with_a_message(flags, tmp_path):
     assert finished.returncode != 0
     assert "gone.csv: no such file" in finished.stderr
     assert not (tmp_path / "run" / "final").exists()
+
+
+ALL = (
+    *("--lr", "0.01", "--epochs", "8", "--schedule", "cosine", "--warmup-steps", "3"),
+    *("--class-weights", "balanced", "--train-layers", "1", "--eval-steps", "4"),
+    *("--keep", "best", "--patience", "8"),
+)
+
+
+def test_two_processes_share_all_options_and_a_signal_loses_nothing(flags, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    training = ["finetune", *flags, *ALL]
+    assert main([*training, "--batch-size", "8", "--output-dir", str(one)]) == 0
+    command = [*training, "--batch-size", "4", "--output-dir", str(two)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    process = subprocess.Popen(
+        [*launcher, "--nproc-per-node", "2", "-m", "train", *command],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (two / "log.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.terminate()  # torchrun passes it on to both
+    _, error = process.communicate(timeout=120)
+    assert "SIGTERM: finishing this step, then saving" in error
+    assert f"-m train finetune --resume --output-dir {two}" in error
+    assert len(list_checkpoints(two)) == 1 and not (two / "final").exists()
+    resumed = torchrun("finetune", "--resume", "--output-dir", str(two))
+    assert resumed.returncode == 0, resumed.stderr
+    np.testing.assert_allclose(losses(two), losses(one), rtol=0, atol=2e-4)
+    ours, theirs = (json.loads((folder / "metrics.json").read_text()) for folder in (two, one))
+    assert ours["kept_epoch"] == theirs["kept_epoch"]
+    assert ours["eval_loss"] == pytest.approx(theirs["eval_loss"], abs=1e-4)
