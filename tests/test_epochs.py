@@ -132,6 +132,10 @@ def test_a_signal_during_an_evaluation_or_the_end_changes_nothing(
         signal_in(patch, train.finetune, name, 15)
         stopped = finetune(*RISING, "--keep", "best")
     assert stopped.status == 143
+    if call == 3:
+        saved = load_file(list_checkpoints(stopped.folder)[0] / "model.safetensors")
+        last = load_file(finished("finetune", *RISING).folder / "final" / "model.safetensors")
+        assert all((saved[name] == last[name]).all() for name in last)
     assert go_on(stopped.folder).status == 0
     assert results(stopped.folder) == results(whole.folder)
 
