@@ -4,7 +4,6 @@ import operator
 import os
 import warnings
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,8 +66,7 @@ class WordPieceTokenizer:
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write vocab.txt and tokenizer_config.json, which transformers loads too."""
-        now = replace(
-            self.settings,
+        now = self.settings._replace(
             model_max_length=self.model_max_length,
             padding_side=self.padding_side,
             truncation_side=self.truncation_side,

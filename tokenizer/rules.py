@@ -6,7 +6,7 @@ equal.
 
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -51,8 +51,9 @@ class Rules:
         self.longest = max(map(len, self.tokens))
         self._unknown = [self.names.unk_token]
         # The tokens that are found as they are: the special ones, and more_tokens.
-        names = [getattr(self.names, name.name) for name in fields(self.names)]
-        special = {name: AddedToken(name, self.vocab[name]) for name in names if name in self.vocab}
+        special = {
+            name: AddedToken(name, self.vocab[name]) for name in self.names if name in self.vocab
+        }
         self.added = special | {token.content: token for token in self.more_tokens}
         self.ids = self.vocab | {token.content: token.id for token in self.added.values()}
         # Where they are looked for: in the text as it was typed, or in the normalised text.

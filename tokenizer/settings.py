@@ -6,10 +6,9 @@ are the format of transformers up to 4; tokenizer.json with tokenizer_config.jso
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizer import tokenizer_json
 from tokenizer.inputs import choose
@@ -47,17 +46,17 @@ CLASSES = (
     "PreTrainedTokenizer",
     "TokenizersBackend",
 )
-NAMES = tuple(name.name for name in fields(SpecialNames))
+NAMES = SpecialNames._fields
 FLAGS = ("special", "normalized", "single_word", "lstrip", "rstrip")
+USUAL_LENGTH = 512  # positions of every published BERT and DistilBERT
 UNKNOWN_LENGTH = 10**9  # transformers writes 10**30 where it does not know the model's positions
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """All that a tokenizer is made of."""
 
     rules: Rules
-    model_max_length: int = 512
+    model_max_length: int = USUAL_LENGTH
     padding_side: str = "right"
     truncation_side: str = "right"
     cleanup: bool = True  # spaces before punctuation marks are taken out, token by token
@@ -80,7 +79,9 @@ def read(paths: Mapping[str, Path]) -> Settings:
     else:
         path = paths["vocab.txt"]
         added = read_object(paths["added_tokens.json"]) if "added_tokens.json" in paths else {}
-        contents = Contents(read_vocab(path), _legacy_added(config_path, config, added))
+        contents = Contents(
+            read_vocab(path), _legacy_added(config_path, config, added), {}, {}, {}, cleanup=True
+        )
 
     options = contents.options | {
         option: config[option] for option in OPTIONS if config.get(option) is not None
@@ -129,7 +130,7 @@ def write(given: Settings, folder: Path) -> None:
         "tokenizer_config.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n",
     }
     more = (rules.prefix, rules.max_chars, rules.clean_text, given.cleanup)
-    usual = (Rules.prefix, Rules.max_chars, Rules.clean_text, Settings.cleanup)
+    usual = (Rules.prefix, Rules.max_chars, Rules.clean_text, True)
     if more != usual or any(t != t.rstrip(WHITE_SPACE) or "\n" in t for t in rules.tokens):
         texts["tokenizer.json"] = tokenizer_json.source(rules, given.cleanup)
     for name in (*VOCABULARIES, *BESIDE):
@@ -164,8 +165,7 @@ def read_vocab(path: Path) -> list[str]:
 def check(path: Path, rules: Rules) -> None:
     """Refuse a vocabulary without its special tokens, whose ids would lie outside the model, and
     added tokens that only chance would tell apart."""
-    names = [getattr(rules.names, name) for name in NAMES]
-    missing = [name for name in names if name is not None and name not in rules.ids]
+    missing = [name for name in rules.names if name is not None and name not in rules.ids]
     if missing:
         raise ValueError(
             f"the vocabulary {path} has no {', '.join(missing)}: give BERT's vocab.txt, "
@@ -204,7 +204,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _length(path: Path, length: float | None) -> int:
     if length is None or length > UNKNOWN_LENGTH:
-        return Settings.model_max_length
+        return USUAL_LENGTH
     if length != int(length) or length < 1:
         raise ValueError(f"{path}: model_max_length is {length}: give the number of positions")
     return int(length)

@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from tokenizer.normalize import WHITE_SPACE, character_class
 
 
-@dataclass(frozen=True)
-class SpecialNames:
+class SpecialNames(NamedTuple):
     """The tokens with a task: padding, unknown word, start, end, hidden word (None: has none)."""
 
     pad_token: str = "[PAD]"
@@ -20,8 +18,7 @@ class SpecialNames:
     mask_token: str | None = "[MASK]"
 
 
-@dataclass(frozen=True)
-class AddedToken:
+class AddedToken(NamedTuple):
     """A token that is found in a text as it is, before it is split into words.
 
     Special tokens are added tokens; others come with checkpoints that were taught new words. The

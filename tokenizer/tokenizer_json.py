@@ -5,23 +5,21 @@ BERT's chain is followed with all of its settings; another link is refused by it
 """
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizer.rules import Rules
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(NamedTuple):
     """What a vocabulary's file says, and the added tokens that belong to it."""
 
     tokens: list[str]
     added: list[dict[str, Any]]  # id, content and flags of each
-    options: dict[str, Any] = field(default_factory=dict)  # of Rules
-    names: dict[str, str] = field(default_factory=dict)  # pad_token, ...: contents of tokens
-    sides: dict[str, str] = field(default_factory=dict)  # padding_side, truncation_side
-    cleanup: bool = True  # of the decoder
+    options: dict[str, Any]  # of Rules
+    names: dict[str, str]  # pad_token, ...: contents of tokens
+    sides: dict[str, str]  # padding_side, truncation_side
+    cleanup: bool  # of the decoder
 
 
 def read_object(path: Path) -> dict[str, Any]:
