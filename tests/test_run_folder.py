@@ -11,7 +11,7 @@ import pytest
 
 from tests import ROOT
 from train.folders import make_folder
-from train.options import EvaluateOptions
+from train.options import ExploreOptions
 from train.runs import PREVIOUS, Run
 
 
@@ -46,17 +46,35 @@ def test_a_run_is_not_written_over_its_own_data(command, trained) -> None:
     assert refused.status == 2 and "own input, --train-file" in refused.err and table.exists()
 
 
-def test_overwriting_removes_only_what_the_command_writes(command, trained) -> None:
-    kept = {p: data for p, data in contents(trained).items() if "final" in p.parts}
-    kept |= {p: data for p, data in contents(trained).items() if "checkpoints" in p.parts}
-    kept[trained / "log.jsonl"] = (trained / "log.jsonl").read_bytes()
-    assert command("evaluate", "--output-dir", str(trained), "--overwrite").status == 0
-    assert kept.items() <= contents(trained).items() and len(kept) > 8
-    assert not (trained / PREVIOUS).exists()
+@pytest.mark.parametrize("name", ["evaluate", "explore", "probe"])
+def test_a_run_of_another_command_is_not_overwritten(command, trained, name) -> None:
+    before = contents(trained)
+    refused = command(name, "--output-dir", str(trained), "--overwrite")
+    assert refused.status == 2 and "holds a run of finetune; name another folder" in refused.err
+    assert contents(trained) == before
+
+
+@pytest.mark.parametrize("config", [None, "{}", '{"model_type": "bert"}', "[1", '["command"]'])
+def test_files_that_no_run_has_written_are_not_overwritten(command, tmp_path, config) -> None:
+    (tmp_path / "run" / "final").mkdir(parents=True)
+    (tmp_path / "run" / "final" / "thesis.pdf").write_bytes(b"mine")
+    if config is not None:
+        (tmp_path / "run" / "config.json").write_text(config)
+    before = contents(tmp_path / "run")
+    refused = command("finetune", "--overwrite")
+    assert refused.status == 2 and "which no run has written" in refused.err
+    assert contents(tmp_path / "run") == before
+
+
+def test_overwriting_leaves_other_peoples_files_alone(command, tmp_path) -> None:
+    folder = command("explore").folder
+    (folder / "notes.txt").write_text("mine")
+    assert command("explore", "--overwrite").status == 0
+    assert (folder / "notes.txt").read_text() == "mine" and not (folder / PREVIOUS).exists()
 
 
 def test_a_folder_is_locked_while_a_run_writes_to_it(command, tmp_path) -> None:
-    with Run("evaluate", EvaluateOptions(model="m", output_dir=str(tmp_path / "run"))) as run:
+    with Run("explore", ExploreOptions(output_dir=str(tmp_path / "run"))) as run:
         run.open(labels=["a"])
         refused = command("explore", "--overwrite")
         assert refused.status == 2 and "another run is writing to this folder" in refused.err

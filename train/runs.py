@@ -115,6 +115,22 @@ class Run:
             )
         for part in (PREVIOUS, *PARTS[self.command]):
             check_plain(self.folder / part)
+        if not self.resume:
+            self.check_owner()
+
+    def check_owner(self) -> None:
+        """Raises FileExistsError where files of these names are not an earlier run's of the same
+        command: they are not ours to replace."""
+        there = [part for part in PARTS[self.command] if (self.folder / part).exists()]
+        owner = owner_of(self.folder)
+        if there and owner is None and not (self.folder / PREVIOUS).exists():
+            what = f"{there[0]}, which no run has written"
+        elif there and owner not in (None, self.command):
+            what = f"a run of {owner}"
+        else:
+            return
+        self.release()
+        raise FileExistsError(f"--output-dir {self.folder} holds {what}; name another folder")
 
     def release(self) -> None:
         """Let other runs have the folder. The system does the same when a process ends."""
@@ -164,7 +180,7 @@ class Run:
         try:
             if error is None:
                 self.close()
-            elif self.is_open and isinstance(error, Exception):
+            elif self.is_open:
                 self.put_back()
         finally:
             self.release()
@@ -188,8 +204,8 @@ class Run:
         print(f"run folder: {self.folder} ({self.seconds:.0f} s)")
 
     def put_back(self) -> None:
-        """After an error: an overwritten run gets its log, configuration and checkpoints back,
-        unless the new one has made checkpoints to go on from."""
+        """After an error or a signal: an overwritten run gets its log, configuration and
+        checkpoints back, unless the new one has made checkpoints to go on from."""
         previous = self.folder / PREVIOUS
         checkpoints = self.folder / "checkpoints"
         if previous.is_dir() and not (checkpoints.is_dir() and any(checkpoints.iterdir())):
@@ -251,12 +267,25 @@ class Run:
         try:
             model.save_pretrained(beside)
             tokenizer.save_pretrained(beside)
-            if final.exists():  # a folder cannot be replaced by one that is not empty
-                (self.folder / PREVIOUS).mkdir(exist_ok=True)
-                os.rename(final, self.folder / PREVIOUS / "final")
+            previous = self.folder / PREVIOUS / "final"
+            if previous.exists():  # an overwritten run's; the one in its place is not whole
+                remove(final)
+            elif final.exists():  # a folder cannot be replaced by one that is not empty
+                previous.parent.mkdir(exist_ok=True)
+                os.rename(final, previous)
             os.rename(beside, final)
         finally:
             remove(beside)
+
+
+def owner_of(folder: Path) -> str | None:
+    """The command whose run a folder holds; None where config.json is not a run's."""
+    path = folder / "config.json"
+    try:
+        command = json.loads(path.read_text(encoding="utf-8")).get("command")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+    return command if command in PARTS else None
 
 
 class RunFiles(NamedTuple):
