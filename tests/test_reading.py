@@ -256,6 +256,7 @@ BAD_FILES = {
     "half a pair": ("a.jsonl", '{"text": "\\ud83d", "label": "a"}', "row 1 holds a lone surrogate"),
     "not a parquet": ("a.parquet", "text", "cannot be read as parquet"),
     "no semicolon": ("a.txt", "x;a\njust text\n", "line 2: no semicolon"),
+    "carriage return in a line": ("a.txt", "x\ry;a\nz;b\n", "line 1: a carriage return"),
     "unknown format": ("a.docx", "x", "unknown format"),
     "workbook": ("a.xlsx", "x", 'a spreadsheet; save it as "CSV UTF-8"'),
     "workbook by another name": ("a.csv", "PK\x03\x04...", r"Excel workbook \(.xlsx\)"),
@@ -311,6 +312,8 @@ BOMBS = {
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_small_file_that_unpacks_to_much_is_refused_in_seconds(tmp_path, kind, monkeypatch):
     monkeypatch.setattr("train.data.table.MAX_BYTES", 100_000_000)  # of 200: the test's own memory
+    if kind == "compressed":  # what the file says of its size is enough: nothing is unpacked
+        monkeypatch.setattr("train.data.columns.parquet_rows", None)
     columns = {"text": BOMBS[kind](200), "label": ["a", "b"] * 100}
     path = tmp_path / "a.parquet"
     table = pyarrow.table(columns)

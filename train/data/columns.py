@@ -48,10 +48,9 @@ def parquet_rows(path: Path, file: parquet.ParquetFile, names: list[str]) -> Ite
     size = 0
     with errors_named(path):
         for batch in file.iter_batches(BATCH, columns=names):
-            columns = batch.select(names).columns  # the file's order may be another
-            size += sum(map(decoded_size, columns))
+            size += sum(map(decoded_size, batch.columns))
             check_size(path, size)
-            yield from map(list, zip(*map(to_list, columns)))
+            yield from map(list, zip(*map(to_list, batch.columns)))
 
 
 def decoded_size(column: pyarrow.Array) -> int:
