@@ -132,8 +132,20 @@ def test_drop_empty_drops_and_counts(tmp_path, capsys):
     path = write_csv(tmp_path / "a.csv", HOLES)
     assert read(train_file=path, drop_empty=True) == [("a", "x"), ("c", "y")]
     assert "3 of 5 rows are left out" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="no row is left"):
+    with pytest.raises(ValueError, match="no row has a label"):
         load_data(options(train_file=write_csv(path, HOLES[1:4]), drop_empty=True))
+
+
+def test_rows_keep_their_numbers_where_others_are_left_out(tmp_path):
+    rows = [("", "joy"), ("a", "-100"), ("b", "joy"), ("c", "love"), ("d", "hunger")]
+    path = write_csv(tmp_path / "a.csv", rows)
+    with pytest.raises(ValueError, match="label 'hunger' in row 5 is none of joy, love"):
+        load_data(options(train_file=path, drop_empty=True), ["joy", "love"])
+    odd = {"train": (["", "a", "b"], ["x", "y", 7])}
+    with pytest.raises(ValueError, match=r"text in row 2 \('y'\) and a number in row 3 \(7\)"):
+        load_data(options(dataset=odd, drop_empty=True))
+    with pytest.raises(ValueError, match="the text in row 3 is 7, not a string"):
+        load_data(options(dataset={"train": (["", "a", 7], list("xyz"))}, drop_empty=True))
 
 
 # --- Labels
@@ -208,11 +220,11 @@ def test_missing_numbers_are_refused_as_what_they_are(tmp_path):
 def test_rows_labelled_minus_100_are_left_out_and_counted(tmp_path, capsys):
     expected = [("text 0", "0"), ("text 2", "1")]
     assert read(dataset=labelled(0, -100, 1)) == expected
-    assert "dataset train: 1 row labelled -100 is left out" in capsys.readouterr().err
+    assert "dataset train: 1 row labelled -100 left out" in capsys.readouterr().err
     rows = [("a", "-100"), ("b", "joy"), ("c", "love"), ("d", "-100")]
     path = write_csv(tmp_path / "a.csv", rows)
     assert read(train_file=path) == [("b", "joy"), ("c", "love")]
-    assert f"{path}: 2 rows labelled -100 are left out" in capsys.readouterr().err
+    assert f"{path}: 2 rows labelled -100 left out" in capsys.readouterr().err
 
 
 def test_minus_1_in_a_file_is_a_class_like_others(tmp_path):

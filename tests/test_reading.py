@@ -90,8 +90,9 @@ def test_a_semicolon_line_is_cut_at_its_last_semicolon_and_nowhere_else(tmp_path
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-def test_the_separator_is_found_from_the_header(tmp_path, separator):
-    assert read(write_csv(tmp_path / "a.csv", delimiter=separator)) == ROWS
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_the_separator_is_found_from_the_header(tmp_path, separator, quoting):
+    assert read(write_csv(tmp_path / "a.csv", delimiter=separator, quoting=quoting)) == ROWS
 
 
 @pytest.mark.parametrize("separator", ["||", "((", ".", "\\"])
@@ -99,11 +100,17 @@ def test_a_separator_that_is_named_is_taken_literally(tmp_path, separator):
     text = separator.join(["text", "label"]) + f"\na b{separator}x\nc{separator}y\n"
     path = write(tmp_path / "a.csv", text)
     assert read(path, separator=separator) == [("a b", "x"), ("c", "y")]
+    lines = write(tmp_path / "a.txt", f"a b{separator}x\nc{separator}d{separator}y\n")
+    assert read(lines, separator=separator) == [("a b", "x"), (f"c{separator}d", "y")]
+
+
+def test_a_tab_may_be_named_as_shells_pass_it_on(tmp_path):
+    assert read(write_csv(tmp_path / "a.csv", delimiter="\t"), separator="\\t") == ROWS
 
 
 def test_an_excel_export_is_read_as_it_comes(tmp_path, capsys):
     path = write(
-        tmp_path / "Train.CSV", '\ufeffText;Label\r\n"so; ""happy""";joy\r\nlow;sadness\r\n'
+        tmp_path / "Train.CSV", '\ufeffText;Label;;\r\n"so; ""happy""";joy;;\r\nlow;sadness;;\r\n'
     )
     assert read(path) == [('so; "happy"', "joy"), ("low", "sadness")]
     assert "column 'Text' is read as 'text'" in capsys.readouterr().err
@@ -166,8 +173,10 @@ def test_a_folder_per_class_is_read(tmp_path, capsys):
     assert data.splits["train"]["label"].tolist() == [0, 1, 1]
     assert "unlabelled texts are left out" in capsys.readouterr().err
     (tmp_path / "train" / "odd").mkdir()
-    with pytest.raises(ValueError, match=r"odd: no \.txt file"):
-        load_data(FinetuneOptions(dataset=str(tmp_path)))
+    for what in ("no .txt file", "a.md is no .txt file"):
+        with pytest.raises(ValueError, match=f"odd: {what}"):
+            load_data(FinetuneOptions(dataset=str(tmp_path)))
+        (tmp_path / "train" / "odd" / "a.md").touch()
 
 
 @pytest.mark.parametrize(
@@ -299,8 +308,9 @@ def test_options_of_text_files_are_refused_where_they_do_nothing(tmp_path):
     path = formats(tmp_path)[2]
     with pytest.raises(ValueError, match="--separator, --no-header are for csv, tsv and txt"):
         read(path, separator=";")
-    with pytest.raises(ValueError, match="cannot stand between cells"):
-        read(formats(tmp_path)[0], separator='"')
+    for separator in ('"', "", "a\n"):
+        with pytest.raises(ValueError, match="cannot stand between cells"):
+            read(formats(tmp_path)[0], separator=separator)
 
 
 BOMBS = {

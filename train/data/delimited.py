@@ -65,9 +65,7 @@ def find_separator(path: Path, layout: Layout, wanted: dict[str, str] | None) ->
     """The separator asked for, taken literally; or the one that cuts the first line best: into the
     wanted columns, or else into the most cells. Raises ValueError where two do that."""
     if layout.separator != "auto":
-        if layout.separator.strip(' "\r\n') == "" and layout.separator != " ":
-            raise ValueError(f"--separator {layout.separator!r} cannot stand between cells")
-        return "\t" if layout.separator == "\\t" else layout.separator
+        return layout.separator
     if path.suffix.lower() == ".tsv":
         return "\t"
     line = without_end(next(text_lines(path))[1])
@@ -83,7 +81,7 @@ def find_separator(path: Path, layout: Layout, wanted: dict[str, str] | None) ->
         else:
             scores[separator] = (names <= {cell.lower() for cell in cells}, len(cells))
     best = [separator for separator in scores if scores[separator] == max(scores.values())]
-    if len(best) == len(scores):  # none of them is in the line, or none fits
+    if len(best) in (0, len(SEPARATORS)):  # the first line is a single cell, or none fits
         return ","
     if len(best) > 1:
         raise ValueError(
@@ -101,7 +99,7 @@ def quoted_records(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]
         parts, n_quotes = [line], line.count('"')
         while n_quotes % 2:
             _, line = next(lines, (0, ""))
-            if line == "":  # the end of the file: `split_quoted` says what is wrong
+            if line == "":  # the end of the file: `split_record` says what is wrong
                 break
             parts.append(line)
             n_quotes += line.count('"')

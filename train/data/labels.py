@@ -23,15 +23,16 @@ KINDS = ("text", "a number", "a boolean")
 SHARE = 10  # labels and texts look odd where there are more classes than a tenth of the rows
 
 
-def to_names(cells: list[Any], source: str) -> list[str]:
-    """The class name of each cell; str(IGNORED) where a row says that it has none.
+def to_names(cells: list[Any], source: str) -> list[str | None]:
+    """The class name of each cell; None for None.
 
     Strings are stripped; whole numbers are names like "3", also where a float holds them; booleans
     are "False" and "True". Raises ValueError naming the row and what its cell is.
     """
     rows: dict[str, int] = {}  # the first row of each kind
     for row, cell in enumerate(cells, start=1):
-        rows.setdefault(kind(cell), row)
+        if cell is not None:
+            rows.setdefault(kind(cell), row)
     for what, row in rows.items():
         if what not in KINDS:
             raise ValueError(f"{source}: label {short(cells[row - 1])} in row {row} is {what}")
@@ -39,8 +40,8 @@ def to_names(cells: list[Any], source: str) -> list[str]:
         parts = [f"{what} in row {row} ({short(cells[row - 1])})" for what, row in rows.items()]
         raise ValueError(f"{source}: the label is {' and '.join(parts)}; write all labels alike")
     if "a number" in rows:
-        return [str(int(cell)) for cell in cells]
-    names = [str(cell).strip() for cell in cells]
+        return [None if cell is None else str(int(cell)) for cell in cells]
+    names = [None if cell is None else str(cell).strip() for cell in cells]
     if "text" in rows:
         check_not_real(names, source)
     return names
@@ -65,12 +66,12 @@ def kind(cell: Any) -> str:
     return f"a {type(cell).__name__}; a label is a word, a whole number or a boolean"
 
 
-def check_not_real(names: list[str], source: str) -> None:
+def check_not_real(names: list[str | None], source: str) -> None:
     """Raises ValueError where all labels of a text file are numbers, and not all of them whole."""
-    if not all(NUMBER.fullmatch(name) for name in set(names)):
+    if not all(NUMBER.fullmatch(name) for name in {name for name in names if name is not None}):
         return
     for row, name in enumerate(names, start=1):
-        if not float(name).is_integer():
+        if name is not None and not float(name).is_integer():
             raise ValueError(
                 f"{source}: label {short(name)} in row {row} is a real number; regression is not "
                 "what this program trains"
@@ -91,11 +92,12 @@ def in_order(names: set[str]) -> list[str]:
     return sorted(names)
 
 
-def to_ids(names: list[str], labels: list[str], source: str, remedy: str = "") -> np.ndarray:
-    """(N,) int64: each name's place in `labels`. Raises ValueError on a name that is not there."""
-    ids = {label: i for i, label in enumerate(labels)}
+def to_ids(names: list[str | None], labels: list[str], source: str, remedy: str = "") -> np.ndarray:
+    """(N,) int64: each name's place in `labels`, IGNORED for None. Raises ValueError on a name that
+    is not there."""
+    ids: dict[str | None, int] = {label: i for i, label in enumerate(labels)} | {None: IGNORED}
     for row, name in enumerate(names, start=1):
-        if name not in ids:
+        if name is not None and name not in ids:
             alike = next((label for label in labels if label.lower() == name.lower()), None)
             known = short(alike) + " in another case" if alike else "none of " + listed(labels)
             raise ValueError(f"{source}: label {short(name)} in row {row} is {known}{remedy}")
@@ -135,12 +137,10 @@ def warn(texts: list[str], names: list[str], source: str) -> None:
         )
 
 
-def without_ignored(texts: list[str], names: list[str], source: str) -> tuple[list[str], list[str]]:
-    """The rows but for those labelled -100, which torch's losses leave out; how many is said."""
-    kept = [row for row, name in enumerate(names) if name != str(IGNORED)]
-    if len(kept) < len(names):
-        count = len(names) - len(kept)
+def without_ignored(names: list[str | None], source: str) -> list[str | None]:
+    """None for rows labelled -100, which torch's losses leave out; how many there are is said."""
+    count = names.count(str(IGNORED))
+    if count:
         rows = "1 row" if count == 1 else f"{count} rows"
-        verb = "is" if count == 1 else "are"
-        remark(f"{source}: {rows} labelled {IGNORED} {verb} left out")
-    return [texts[row] for row in kept], [names[row] for row in kept]
+        remark(f"{source}: {rows} labelled {IGNORED} left out")
+    return [None if name == str(IGNORED) else name for name in names]

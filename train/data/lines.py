@@ -86,13 +86,15 @@ def class_folder(path: Path, wanted: dict[str, str] | None) -> Table:
     if any(folder.name.lower() in UNLABELLED for folder in folders):
         remark(f"{path}: the unlabelled texts are left out")
     files = {
-        folder.name: sorted(p for p in folder.iterdir() if p.suffix.lower() == ".txt")
+        folder.name: sorted(p for p in folder.iterdir() if not p.name.startswith("."))
         for folder in folders
         if folder.name.lower() not in UNLABELLED
     }
     for label, texts in files.items():
-        if not texts:
-            raise ValueError(f"{path / label}: no .txt file; a folder per class holds texts")
+        other = next((p.name for p in texts if p.suffix.lower() != ".txt"), None)
+        if other or not texts:
+            what = f"{other} is no .txt file" if other else "no .txt file"
+            raise ValueError(f"{path / label}: {what}; a folder per class holds texts alone")
     check_size(path, sum(file.stat().st_size for texts in files.values() for file in texts))
 
     def rows() -> Iterator[list[str]]:

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from minibert import DistilBertConfig
+from minibert.inputs import IGNORED
 from tokenizer import WordPieceTokenizer
 from train.batches import Encoded
 from train.data.labels import in_order, to_ids, to_names, warn, without_ignored
@@ -39,84 +40,82 @@ def load_data(options: DataOptions, label_names: list[str] | None = None) -> Dat
     without the Hub.
     """
     splits = read_splits(options)
-    first = next(iter(splits.values()))
-    names = {split: checked(rows, options) for split, rows in splits.items()}
-    texts, classes = next(iter(names.values()))
-    labels = label_names or first.class_names or in_order(set(classes))
-    warn(texts, classes, first.source)
+    names = {split: class_names(rows, options) for split, rows in splits.items()}
+    first = next(iter(splits))  # train, if there is one: its classes are the model's
+    texts = [text for text, name in zip(splits[first].texts, names[first]) if name is not None]
+    classes = [name for name in names[first] if name is not None]
+    labels = label_names or splits[first].class_names or in_order(set(classes))
+    warn(texts, classes, splits[first].source)
     remedy = ""
     if label_names and hasattr(options, "new_head"):
         remedy = "; --new-head trains a new classifier with the labels of the data"
     frames = {}
-    for split, (texts, classes) in names.items():
-        ids = to_ids(classes, labels, splits[split].source, remedy)
-        frames[split] = pd.DataFrame({"text": texts, "label": ids})
+    for split, rows in splits.items():
+        ids = to_ids(names[split], labels, rows.source, remedy)
+        frame = pd.DataFrame({"text": rows.texts, "label": ids})
+        frames[split] = frame[ids != IGNORED].reset_index(drop=True)
     if "train" in frames:
         check_classes(frames["train"]["label"], labels, splits["train"].source)
     return Data(frames, list(labels))
 
 
-def checked(rows: Rows, options: DataOptions) -> tuple[list[str], list[str]]:
-    """Texts and class names of one split. Raises ValueError naming the first row that is wrong."""
+def class_names(rows: Rows, options: DataOptions) -> list[str | None]:
+    """The class of each row, None where the row is left out. Raises ValueError naming the first row
+    that is wrong."""
     if not rows.texts:
         raise ValueError(f"{rows.source}: no rows")
-    rows = check_empty(rows, options.drop_empty)
-    for row, text in enumerate(rows.texts, start=1):
-        if not isinstance(text, str):
-            raise ValueError(
-                f"{rows.source}: the text column holds {short(text)} in row {row}, not text"
-            )
-        try:
-            text.isascii() or text.encode()
-        except UnicodeEncodeError:  # JSON can write half of a pair: "\ud83d"
-            raise ValueError(
-                f"{rows.source}: the text in row {row} holds a lone surrogate, which is no "
-                "character"
-            ) from None
-    names = to_names(rows.labels, rows.source)
-    texts, names = without_ignored(rows.texts, names, rows.source)
-    if not texts:
+    empty = empty_rows(rows, options.drop_empty)
+    for row, text in enumerate(rows.texts):
+        if row not in empty:
+            check_text(text, f"{rows.source}: the text in row {row + 1}")
+    cells = [None if row in empty else label for row, label in enumerate(rows.labels)]
+    names = without_ignored(to_names(cells, rows.source), rows.source)
+    if not any(names):
         raise ValueError(f"{rows.source}: no row has a label")
     if rows.class_names:
-        places = {str(i): name for i, name in enumerate(rows.class_names)}
-        unknown = next((row for row, name in enumerate(names, start=1) if name not in places), None)
-        if unknown:
-            raise ValueError(
-                f"{rows.source}: label {names[unknown - 1]} in row {unknown} has no name; the data "
-                f"name 0 to {len(places) - 1}"
-            )
-        names = [places[name] for name in names]
-    return texts, names
+        known = {None: None} | {str(i): name for i, name in enumerate(rows.class_names)}
+        for row, name in enumerate(names, start=1):
+            if name not in known:
+                raise ValueError(
+                    f"{rows.source}: label {name} in row {row} has no name; the data name 0 to "
+                    f"{len(rows.class_names) - 1}"
+                )
+        names = [known[name] for name in names]
+    return names
 
 
-def check_empty(rows: Rows, drop: bool) -> Rows:
-    """The rows whose text and label are not empty; the others are refused, or dropped and
-    counted."""
+def check_text(text: Any, what: str) -> None:
+    """Raises ValueError on what is no string, or none that UTF-8 can write."""
+    if not isinstance(text, str):
+        raise ValueError(f"{what} is {short(text)}, not a string; see --text-column")
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:  # JSON can write half of a pair: "\ud83d"
+        raise ValueError(f"{what} holds a lone surrogate, which is no character") from None
+
+
+def empty_rows(rows: Rows, drop: bool) -> set[int]:
+    """Places of the rows whose text or label is empty. Raises ValueError with their number, unless
+    they are to be left out, which is said."""
     empty = {
-        "text": [row for row, text in enumerate(rows.texts, start=1) if is_empty(text)],
-        "label": [row for row, label in enumerate(rows.labels, start=1) if is_empty(label)],
+        "text": [row for row, text in enumerate(rows.texts) if is_empty(text)],
+        "label": [row for row, label in enumerate(rows.labels) if is_empty(label)],
     }
     parts = [f"empty {column} in {numbered(at)}" for column, at in empty.items() if at]
-    if not parts:
-        return rows
-    message = f"{rows.source}: {', '.join(parts)}"
-    if not drop:
-        raise ValueError(f"{message}; --drop-empty leaves them out")
-    gone = {*empty["text"], *empty["label"]}
-    kept = [row for row in range(len(rows.texts)) if row + 1 not in gone]
-    if not kept:
-        raise ValueError(f"{message}; no row is left")
-    remark(f"{message}; {len(gone)} of {len(rows.texts)} rows are left out")
-    return rows._replace(
-        texts=[rows.texts[row] for row in kept], labels=[rows.labels[row] for row in kept]
-    )
+    found = {*empty["text"], *empty["label"]}
+    if found:
+        message = f"{rows.source}: {', '.join(parts)}"
+        if not drop:
+            raise ValueError(f"{message}; --drop-empty leaves them out")
+        remark(f"{message}; {len(found)} of {len(rows.texts)} rows are left out")
+    return found
 
 
 def numbered(rows: list[int]) -> str:
-    """'row 2', or how many rows, and the first of them."""
+    """'row 2', or how many rows, and the first of them. rows: places, from 0."""
     if len(rows) == 1:
-        return f"row {rows[0]}"
-    first = ", ".join(map(str, rows[:SHOWN]))
+        return f"row {rows[0] + 1}"
+    first = ", ".join(str(row + 1) for row in rows[:SHOWN])
     return f"{len(rows)} rows ({first}{', ...' if len(rows) > SHOWN else ''})"
 
 

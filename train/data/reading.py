@@ -29,6 +29,10 @@ def open_table(path: Path, layout: Layout, wanted: dict[str, str] | None = None)
     """
     suffix = path.suffix.lower()
     check_file(path, suffix)
+    if not layout.separator or set(layout.separator) & set('"\r\n'):
+        raise ValueError(f"--separator {layout.separator!r} cannot stand between cells")
+    if layout.separator == "\\t":  # as shells pass on what is meant as a tab
+        layout = layout._replace(separator="\t")
     if path.is_dir():
         return class_folder(path, wanted)
     if suffix in (".csv", ".tsv"):

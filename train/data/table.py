@@ -45,8 +45,10 @@ def choose_columns(
     Raises ValueError where one is missing, and where two columns have one name."""
     if len(found) > MAX_COLUMNS:
         raise ValueError(f"{path}: {len(found):,} columns; at most {MAX_COLUMNS:,} are read")
-    if len(set(found)) < len(found):
-        repeated = Counter(found).most_common(1)[0][0]
+    # Columns without a name, which Excel leaves at the end, are not in the way of the wanted ones.
+    names = Counter(name for name in found if name or wanted is None)
+    if names and max(names.values()) > 1:
+        repeated = names.most_common(1)[0][0]
         raise ValueError(f"{path}: two columns are named {short(repeated)}; rename one")
     if wanted is None:
         return list(range(len(found)))
@@ -55,9 +57,9 @@ def choose_columns(
         same = [i for i, other in enumerate(found) if other == name]
         alike = same or [i for i, other in enumerate(found) if other.lower() == name.lower()]
         if len(alike) != 1:
-            names = ", ".join(short(name) for name in found[:10])
+            shown = ", ".join(short(name) for name in found[:10])
             more = f" and {len(found) - 10} more" if len(found) > 10 else ""
-            raise ValueError(f"{path}: no column '{name}', only {names}{more}; see {option}{hint}")
+            raise ValueError(f"{path}: no column '{name}', only {shown}{more}; see {option}{hint}")
         if not same:
             remark(f"{path}: column {short(found[alike[0]])} is read as '{name}'")
         places += alike
