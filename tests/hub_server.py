@@ -7,6 +7,9 @@ information, trees. Faults are planted by the part of the path that they concern
 import hashlib
 import io
 import json
+import os
+import socket
+import struct
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +27,7 @@ LARGE = (".safetensors", ".parquet")  # kept in LFS: fetched by a redirect, ETag
 
 
 class Fault(NamedTuple):
-    """What goes wrong: a status, or one of drop, silent, cut, stall, slow, wrong."""
+    """What goes wrong: a status, or one of drop, silent, cut, reset, stall, slow, wrong."""
 
     part: str  # of the path
     method: str  # HEAD, GET or "" for both
@@ -115,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append(f"{self.command} /{path} {wanted}".strip())
         self.fault: int | str = ""
         for fault in self.server.faults:
-            is_of_body = fault.kind in ("cut", "stall", "slow", "wrong")
+            is_of_body = fault.kind in ("cut", "reset", "stall", "slow", "wrong")
             if is_of_body and (self.command == "HEAD" or wanted == "bytes=0-0"):
                 continue
             if fault.part in path and fault.method in ("", self.command):
@@ -211,13 +214,17 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        if self.fault not in ("cut", "stall", "slow"):
+        if self.fault not in ("cut", "reset", "stall", "slow"):
             self.wfile.write(content)
             return
         half = len(content) // 2
         self.wfile.write(content[:half])
         self.wfile.flush()
-        if self.fault == "cut":
+        if self.fault in ("cut", "reset"):
+            if self.fault == "reset":  # no farewell, but RST
+                no_linger = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
+                os.close(self.connection.detach())
             self.close_connection = True
         elif self.fault == "stall":
             self.server.stop.wait(120)

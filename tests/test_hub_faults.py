@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.hub_server import Hub, point_to
 from tokenizer import WordPieceTokenizer, download
 from tokenizer.hub import Source, find
 
+hub_tqdm = sys.modules["huggingface_hub.utils.tqdm"]  # utils.tqdm is the class in it
 NAME = "someone/some-model"
 COMMIT, NEWER = "a" * 40, "b" * 40
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -98,7 +100,8 @@ def test_an_old_name_is_followed(hub, files) -> None:
     assert find("old-name").file(WEIGHTS).read_bytes() == files[WEIGHTS]
 
 
-def test_all_files_of_a_pattern_come_and_are_cached(hub) -> None:
+def test_all_files_of_a_pattern_come_and_are_cached(hub, said, monkeypatch) -> None:
+    monkeypatch.setattr(hub_tqdm, "HF_HUB_DISABLE_PROGRESS_BARS", None)  # as it is for users
     data = {"split/train-0.parquet": b"1", "split/test-0.parquet": b"2", "other/a.parquet": b"3"}
     hub.add("datasets/someone/data", {"README.md": b"", **data})
     source = Source(repository=download.Repository("someone/data", kind="dataset"))
@@ -107,6 +110,7 @@ def test_all_files_of_a_pattern_come_and_are_cached(hub) -> None:
     assert (found[0] / found[1][0]).read_bytes() == b"2"
     hub.requests.clear()
     assert source.snapshot("split/*.parquet") == found and hub.requests == []
+    assert said() == []
     assert source.snapshot("other/*")[1] == ["other/a.parquet"]
 
 
@@ -115,7 +119,7 @@ def test_all_files_of_a_pattern_come_and_are_cached(hub) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
-@pytest.mark.parametrize("kind", [429, 500, 503, "drop", "silent"])
+@pytest.mark.parametrize("kind", [429, 500, 503, "drop", "silent", "reset"])
 def test_trouble_that_passes_is_ridden_out(hub, files, monkeypatch, said, method, kind) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
     hub.fault(WEIGHTS, kind, times=1, method=method)

@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -165,11 +165,11 @@ def ask(repository: Repository, what: str) -> None:
 
 @contextmanager
 def plain_http() -> Iterator[None]:
-    """Inside, huggingface_hub logs nothing and fetches large files by plain HTTP. Its other way,
-    the Xet store, is silent for minutes where a firewall blocks it. Nor does it report what tools
-    its users have, which takes 3 seconds more where nothing answers."""
+    """Inside, huggingface_hub logs nothing, draws bars on a terminal only, and fetches large files
+    by plain HTTP. Its other way, the Xet store, is silent for minutes where a firewall blocks it.
+    Nor does it report what tools its users have: 3 seconds more where nothing answers."""
     from huggingface_hub import constants
-    from huggingface_hub.utils import logging
+    from huggingface_hub.utils import disable_progress_bars, logging
 
     before = constants.HF_HUB_DISABLE_XET, constants.HF_HUB_DISABLE_TELEMETRY
     verbosity = logging.get_verbosity()
@@ -178,7 +178,8 @@ def plain_http() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
+            with nullcontext() if sys.stderr.isatty() else disable_progress_bars():
+                yield
     finally:
         constants.HF_HUB_DISABLE_XET, constants.HF_HUB_DISABLE_TELEMETRY = before
         logging.set_verbosity(verbosity)
@@ -265,7 +266,7 @@ def explained(error: Exception, repository: Repository, what: str) -> OSError:
         return PermissionError(f"{start}: no permission (403 Forbidden); see {repository.page}")
     if status is not None:
         return ConnectionError(
-            f"{start}: the Hub answers with HTTP status {status}, several times; try again later"
+            f"{start}: the Hub answers with HTTP status {status}; try again later"
         )
     cause = error.__cause__ or error
     if isinstance(error, OfflineModeIsEnabled) or isinstance(cause, OfflineModeIsEnabled):
