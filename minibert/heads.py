@@ -60,6 +60,11 @@ class DistilBertForMaskedLM(PretrainedModel):
         # projection learns from every occurrence of a word, and 23 million numbers are saved.
         self.vocab_projector.weight = self.distilbert.embeddings.word_embeddings.weight
 
+    def head(self, hidden_states: Tensor) -> Tensor:
+        """Last hidden states (..., D) -> logits (..., V)."""
+        hidden = self.activation(self.vocab_transform(hidden_states))  # (..., D)
+        return self.vocab_projector(self.vocab_layer_norm(hidden))
+
     def forward(
         self,
         input_ids: Tensor,
@@ -74,8 +79,7 @@ class DistilBertForMaskedLM(PretrainedModel):
         encoded: EncoderOutput = self.distilbert(
             input_ids, attention_mask, output_hidden_states, output_attentions
         )
-        hidden = self.activation(self.vocab_transform(encoded.last_hidden_state))  # (B, S, D)
-        logits = self.vocab_projector(self.vocab_layer_norm(hidden))  # (B, S, V)
+        logits = self.head(encoded.last_hidden_state)  # (B, S, V)
         loss = None if labels is None else cross_entropy(logits, labels)
         return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
@@ -107,6 +111,11 @@ class BertForSequenceClassification(PretrainedModel):
         for head in (self.bert_pooler, self.bert_classifier):
             self.init_weights(head)
 
+    def head(self, first: Tensor) -> Tensor:
+        """Last hidden state of [CLS] (..., D) -> logits (..., C)."""
+        pooled = torch.tanh(self.bert_pooler(first))  # (..., D)
+        return self.bert_classifier(self.dropout(pooled))
+
     def forward(
         self,
         input_ids: Tensor,
@@ -120,8 +129,7 @@ class BertForSequenceClassification(PretrainedModel):
         encoded = self.distilbert(
             input_ids, attention_mask, output_hidden_states, output_attentions
         )
-        pooled = torch.tanh(self.bert_pooler(encoded.last_hidden_state[:, 0]))  # (B, D)
-        logits = self.bert_classifier(self.dropout(pooled))  # (B, C)
+        logits = self.head(encoded.last_hidden_state[:, 0])  # (B, C)
         loss = None if labels is None else cross_entropy(logits, labels)
         return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
@@ -144,6 +152,10 @@ class DistilBertForSequenceClassification(PretrainedModel):
         for head in (self.pre_classifier, self.classifier):
             self.init_weights(head)
 
+    def head(self, first: Tensor) -> Tensor:
+        """Last hidden state of [CLS] (..., D) -> logits (..., C)."""
+        return self.classifier(self.dropout(F.relu(self.pre_classifier(first))))
+
     def forward(
         self,
         input_ids: Tensor,
@@ -162,8 +174,7 @@ class DistilBertForSequenceClassification(PretrainedModel):
             pooled = last[:, 0]
         else:  # nobody will see the last block's other tokens
             pooled = self.distilbert.first_token(input_ids, attention_mask)
-        hidden = self.dropout(F.relu(self.pre_classifier(pooled)))  # (B, D)
-        logits = self.classifier(hidden)  # (B, C)
+        logits = self.head(pooled)  # (B, C)
         loss = None if labels is None else cross_entropy(logits, labels)
         return HeadOutput(loss, logits, states, attentions)
 

@@ -17,6 +17,7 @@ import torch
 from huggingface_hub import constants
 
 from tests import EMOTION
+from tests.browser import browse as browse  # a fixture for all
 from tests.command import Result, run_command
 from tests.hub_server import Hub, point_to
 from tests.tiny import REAL_VOCABULARY, tiny

@@ -3,10 +3,8 @@
 import io
 import json
 import re
-import shutil
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -186,56 +184,6 @@ def test_the_six_colours_stay_apart_for_readers_who_do_not_see_red() -> None:
     seen = [luminance_and_hue_without_red_green(colour(i)) for i in range(6)]
     gaps = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
     assert len(set(COLOURS)) == len(COLOURS) and min(gaps) > 10  # 2.3 is just noticeable
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = [  # nothing of the browser's own: no network, no sandbox where the tests run as root
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
-
-
-@pytest.fixture
-def browse(tmp_path) -> Iterator:
-    """browse(file, width, scheme) -> an open page whose `troubles` list fills with whatever it
-    complains of or asks the network for."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("no chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as browsers:
-        contexts = []
-
-        def open_page(file: Path, width: int = 1280, scheme: str = "light"):
-            context = browsers.chromium.launch_persistent_context(
-                tmp_path / f"profile-{len(contexts)}",
-                executable_path=CHROMIUM,
-                args=QUIET,
-                viewport={"width": width, "height": 800},
-                color_scheme=scheme,
-            )
-            contexts.append(context)
-            page = context.new_page()
-            page.troubles = []
-            page.on("console", lambda message: page.troubles.append(message.text))
-            page.on("pageerror", lambda error: page.troubles.append(str(error)))
-            page.on(
-                "request",
-                lambda request: (
-                    request.url.startswith(("file:", "data:")) or page.troubles.append(request.url)
-                ),
-            )
-            page.goto(file.resolve().as_uri())
-            return page
-
-        yield open_page
-        for context in contexts:
-            context.close()
 
 
 def test_a_browser_shows_the_page_and_filters_its_texts(run_folder, browse) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import NamedTuple
 
 from tokenizer import schemes
 from tokenizer.encoder import WordPieceTokenizer
@@ -32,13 +33,27 @@ def search(word: str, tok: WordPieceTokenizer) -> str:
     return ", ".join(vocab.notes) + ("" if found else f" -> the whole word is {tok.unk_token}")
 
 
-def steps(text: str, tok: WordPieceTokenizer) -> str:
-    """The whole way of one text, as lines to read."""
+class Walk(NamedTuple):
+    """A text's way to its pieces: as it is normalised, its words, and each word's search."""
+
+    normalized: str
+    words: list[str]
+    pieces: list[str]
+
+
+def walk(text: str, tok: WordPieceTokenizer) -> Walk:
+    """Normalise and split a text, and search the vocabulary for the pieces of each word."""
     words: list[str] = []
     normalized = ""
     for part in tok.rules.parts(text):
         normalized += part.text
         words += [part.token.content] if part.token else split_words(part.text)
+    return Walk(normalized, words, [search(word, tok) for word in words])
+
+
+def steps(text: str, tok: WordPieceTokenizer) -> str:
+    """The whole way of one text, as lines to read."""
+    normalized, words, pieces = walk(text, tok)
     encoded = tok(text)
     tokens = tok.convert_ids_to_tokens(encoded.input_ids)
     characters = schemes.characters(text)
@@ -49,7 +64,7 @@ def steps(text: str, tok: WordPieceTokenizer) -> str:
         f"normalised      {normalized!r}",
         f"split           {' | '.join(words)}",
         "pieces          what the vocabulary says to each, the longest first",
-        *(f"  {search(word, tok)}" for word in words),
+        *(f"  {line}" for line in pieces),
         f"tokens          {' '.join(tokens)}",
         f"input_ids       {encoded.input_ids}",
         f"attention_mask  {encoded.attention_mask}",

@@ -267,7 +267,14 @@ class TraceOptions(Options):
     group = "trace"
     example = 'trace --model demo "a [MASK] text"'
 
-    text: str = flag("", "the text; may hold [MASK]", positional=True)
+    text: tuple[str, ...] = flag(
+        (),
+        "the text, or several to be put side by side; may hold [MASK]",
+        positional=True,
+        nargs="+",
+        required="give a text",
+    )
+    page: str | None = flag(None, "write the inside of the text to this HTML file")
     model: str = flag("distilbert-base-uncased", "folder, Hub name, or demo (packaged weights)")
     device: str = flag("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
 
@@ -327,6 +334,8 @@ def check(field: dataclasses.Field, value: Any) -> Any:
             raise ValueError(f"{flag}: {value} is not a finite number")
     elif kind is str and isinstance(value, str | os.PathLike):
         value = os.fspath(value)
+    elif kind == tuple[str, ...] and isinstance(value, str) and field.name in ("text", "texts"):
+        value = (value,)  # one text, in Python
     elif typing.get_origin(kind) is tuple and not isinstance(value, str | bytes):
         value = tuple(value)
         if not all(isinstance(text, str) for text in value):

@@ -1,5 +1,6 @@
 """python -m train trace: print what tokenizer and model compute for one text, stage by stage."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,25 +8,40 @@ from torch import Tensor, nn
 
 from minibert import DistilBertForMaskedLM
 from minibert.heads import Classifier, model_class
-from minibert.pretrained import tensor_names
+from minibert.pretrained import PretrainedModel, tensor_names
 from tokenizer import WordPieceTokenizer
 from train.device import choose_precision
+from train.inside import inside
 from train.options import TraceOptions
+from train.report.inside import write_page
+from train.runs import Result
 
 TOP = 5
 
 
-def run(options: TraceOptions) -> None:
-    """Print the text's tokens, the model's parameters, shapes, attention, and the answer."""
+def run(options: TraceOptions) -> Result:
+    """Print each text's tokens, the model's parameters, shapes, attention, and the answer; with
+    --page, write the page that looks inside."""
     tokenizer = WordPieceTokenizer.from_pretrained(options.model)
     head = model_class(tensor_names(options.model))
     model = head.from_pretrained(options.model)
     if isinstance(model, Classifier):
         model.config.check_single_label()
     model.to(choose_precision(options.device, "fp32").device)
+    if options.page is None:
+        for text in options.text:
+            show_text(text, tokenizer, model)
+    else:
+        traces = [inside(text, tokenizer, model) for text in options.text]
+        write_page(Path(options.page), traces, options.model)
+        print(f"page: {options.page}")
+    return Result(model=model, tokenizer=tokenizer)
 
+
+def show_text(text: str, tokenizer: WordPieceTokenizer, model: PretrainedModel) -> None:
+    """Print the stages of one text."""
     limit = model.config.max_position_embeddings
-    ids = tokenizer(options.text, truncation=True, max_length=limit)["input_ids"]
+    ids = tokenizer(text, truncation=True, max_length=limit)["input_ids"]
     pieces = tokenizer.convert_ids_to_tokens(ids)
     input_ids = torch.tensor([ids], device=next(model.parameters()).device)  # (1, S)
     with torch.inference_mode():
@@ -43,7 +59,7 @@ def run(options: TraceOptions) -> None:
         labels = model.config.label_names
         show("Labels", bars(labels, out.logits[0].softmax(dim=-1)))
     else:
-        print(f"\n{options.model} has neither a masked-word head nor a classifier: no answer here.")
+        print("\nThis checkpoint has neither a masked-word head nor a classifier: no answer here.")
 
 
 def parameter_rows(model: nn.Module) -> list[tuple[str, str]]:
