@@ -9,7 +9,7 @@ import pickle
 import pytest
 from transformers import AutoTokenizer, DistilBertTokenizer
 
-from tests.oracle import SPECIAL, VOCAB
+from tests.reference import SPECIAL, VOCAB
 from tests.tiny import TEXT, TEXT_IDS
 from tokenizer import WordPieceTokenizer
 

@@ -1,4 +1,4 @@
-"""Equal to the oracle on all of Unicode: every code point, and random strings of all kinds."""
+"""Equal to the reference on all of Unicode: every code point, and random strings of all kinds."""
 
 import hashlib
 import random
@@ -12,7 +12,7 @@ import pytest
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from tests import ROOT, unicode_tables
-from tests.oracle import OPTIONS, SPECIAL, VOCAB, bert_normalizer, oracle
+from tests.reference import OPTIONS, SPECIAL, VOCAB, bert_normalizer, reference
 from tokenizer import WordPieceTokenizer, normalize
 
 BLOCK = 4096
@@ -56,21 +56,21 @@ def random_texts() -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_frozen_tables_are_what_the_oracle_says_today():
+def test_the_frozen_tables_are_what_the_reference_says_today():
     frozen = (ROOT / "tokenizer" / "unicode.txt").read_text(encoding="utf-8")
     assert frozen == unicode_tables.source()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_normalised_text_of_every_code_point_equals_the_oracles(options):
+def test_normalised_text_of_every_code_point_equals_the_references(options):
     theirs = bert_normalizer(**options)
     for block in blocks():
         assert normalize.normalize(block, **options) == theirs.normalize_str(block)
 
 
 @pytest.mark.slow
-def test_words_of_every_code_point_equal_the_oracles():
+def test_words_of_every_code_point_equal_the_references():
     split = BertPreTokenizer().pre_tokenize_str
     for block in blocks():
         text = normalize.clean(block)
@@ -79,10 +79,10 @@ def test_words_of_every_code_point_equal_the_oracles():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_ids_of_random_strings_equal_the_oracles(random_texts, options):
+def test_ids_of_random_strings_equal_the_references(random_texts, options):
     ours = WordPieceTokenizer.from_vocab(VOCAB, **options)
     actual = ours(random_texts, return_attention_mask=False)["input_ids"]
-    expected = [encoding.ids for encoding in oracle(**options).encode_batch_fast(random_texts)]
+    expected = [encoding.ids for encoding in reference(**options).encode_batch_fast(random_texts)]
     assert [t for t, a, e in zip(random_texts, actual, expected) if a != e] == []
 
 
@@ -94,14 +94,14 @@ def test_the_fast_way_and_the_definition_agree(random_texts, options):
         assert ids == ours.convert_tokens_to_ids(ours.tokenize(text))
 
 
-def test_ids_of_the_emotion_texts_equal_the_oracles(emotion_folder):
+def test_ids_of_the_emotion_texts_equal_the_references(emotion_folder):
     texts = []
     for name in ("train", "val", "test"):
         lines = (emotion_folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
         texts += [line.rpartition(";")[0] for line in lines]
     assert len(texts) == 20_000
     actual = WordPieceTokenizer.from_vocab(VOCAB)(texts)["input_ids"]
-    assert actual == [encoding.ids for encoding in oracle().encode_batch(texts)]
+    assert actual == [encoding.ids for encoding in reference().encode_batch(texts)]
 
 
 # Run by other interpreters too: the tokenizer needs the standard library alone.
@@ -135,23 +135,23 @@ PYTHONS = pythons()
 
 @pytest.fixture(scope="module")
 def digests() -> dict[str, str]:
-    """The digest of the ids of all code points, from the oracle and from each Python at once."""
+    """The digest of the ids of all code points, from the reference and from each Python at once."""
     running = {
         version: subprocess.Popen(
             [path, "-W", "ignore", "-c", DIGEST, VOCAB], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
         for version, path in PYTHONS.items()
     }
-    theirs, digest = oracle(), hashlib.sha256()
+    theirs, digest = reference(), hashlib.sha256()
     for start in range(0, len(unicode_tables.SCALAR_VALUES), BLOCK):
         points = unicode_tables.SCALAR_VALUES[start : start + BLOCK]
         text = "\t".join(f"a{chr(c)}b" for c in points)
         digest.update(repr(theirs.encode(text, add_special_tokens=False).ids).encode())
     found = {version: process.communicate()[0].strip() for version, process in running.items()}
-    return {"oracle": digest.hexdigest(), **found}
+    return {"reference": digest.hexdigest(), **found}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", PYTHONS)
-def test_ids_of_every_code_point_equal_the_oracles_under_every_python_at_hand(digests, version):
-    assert digests[version] == digests["oracle"]
+def test_ids_of_every_code_point_equal_the_references_under_every_python_at_hand(digests, version):
+    assert digests[version] == digests["reference"]

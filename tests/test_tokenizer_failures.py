@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests import ROOT
-from tests.oracle import SPECIAL, VOCAB
+from tests.reference import SPECIAL, VOCAB
 from tokenizer import WordPieceTokenizer
 from tokenizer.words import Words
 

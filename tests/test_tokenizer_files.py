@@ -8,7 +8,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, processors
 from transformers import AutoTokenizer, DistilBertTokenizer
 
-from tests.oracle import SPECIAL, VOCAB, oracle
+from tests.reference import SPECIAL, VOCAB, reference
 from tests.test_tokenizer_exact import random_text
 from tokenizer import WordPieceTokenizer
 
@@ -88,7 +88,7 @@ ADDED = {
     ],
 )
 def test_added_tokens_are_found_as_tokenizers_finds_them(tmp_path, random_texts, kind, is_lowered):
-    theirs = oracle(do_lower_case=is_lowered)
+    theirs = reference(do_lower_case=is_lowered)
     theirs.add_tokens(ADDED[kind])
     contents = [getattr(token, "content", token) for token in ADDED[kind]]
     ours = load(theirs, tmp_path)
@@ -102,7 +102,7 @@ def test_added_tokens_are_found_as_tokenizers_finds_them(tmp_path, random_texts,
 
 def changed(folder: Path, *path: str, to: object) -> WordPieceTokenizer:
     """The tokenizer of a plain tokenizer.json with one value in it changed."""
-    oracle().save(str(folder / "tokenizer.json"))
+    reference().save(str(folder / "tokenizer.json"))
     whole = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     place = whole
     for key in path[:-1]:
@@ -150,7 +150,7 @@ def test_another_prefix_and_other_special_tokens_are_followed(tmp_path, random_t
     tokens = VOCAB.read_text(encoding="utf-8").split("\n")[:-1]
     tokens = [names.get(token, token.replace("##", "@@")) for token in tokens]
     vocab = {token: number for number, token in enumerate(tokens)}
-    theirs = oracle()
+    theirs = reference()
     theirs.model = models.WordPiece(vocab, unk_token="<unk>", continuing_subword_prefix="@@")
     theirs.decoder.prefix = "@@"
     theirs.add_special_tokens(list(names.values()))
@@ -169,12 +169,12 @@ def test_another_prefix_and_other_special_tokens_are_followed(tmp_path, random_t
 
 def test_the_official_tokenizer_json_loads(tmp_path, random_texts):
     """Its model says nothing of its type."""
-    oracle().save(str(tmp_path / "tokenizer.json"))
+    reference().save(str(tmp_path / "tokenizer.json"))
     whole = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
     assert whole["model"].pop("type") == "WordPiece"
     (tmp_path / "tokenizer.json").write_text(json.dumps(whole), encoding="utf-8")
     ours = WordPieceTokenizer.from_pretrained(tmp_path)
-    assert differences(ours, oracle(), random_texts[::10]) == []
+    assert differences(ours, reference(), random_texts[::10]) == []
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_white_space_and_blank_lines_in_a_vocabulary_are_no_tokens(tmp_path, end
     lines = [*SPECIAL, "hello ", "world\t", "", "##s\u3000", "", "last"]
     (tmp_path / "vocab.txt").write_bytes(("\n".join(lines) + end).encode())
     ours = WordPieceTokenizer.from_vocab(tmp_path / "vocab.txt")
-    theirs = oracle(tmp_path / "vocab.txt")
+    theirs = reference(tmp_path / "vocab.txt")
     for text in ("hello worlds", "last hellos", "hello  [MASK]"):
         assert ours(text).input_ids == theirs.encode(text).ids
     assert ours.convert_tokens_to_ids("last") == len(ours) - 1 == 10
@@ -341,7 +341,7 @@ def test_what_is_not_followed_in_a_tokenizer_config_is_refused_by_name(tmp_path,
 
 
 def test_tokens_that_vocab_txt_cannot_hold_are_saved_too(tmp_path):
-    theirs = oracle()
+    theirs = reference()
     theirs.model = models.WordPiece({**theirs.get_vocab(), "odd ": 30522}, unk_token="[UNK]")
     ours = load(theirs, tmp_path)
     ours.save_pretrained(tmp_path / "saved")
@@ -350,7 +350,7 @@ def test_tokens_that_vocab_txt_cannot_hold_are_saved_too(tmp_path):
 
 
 def test_saving_over_another_tokenizer_leaves_nothing_of_it(tmp_path):
-    theirs = oracle()
+    theirs = reference()
     theirs.add_tokens(["covid19"])
     theirs.save(str(tmp_path / "tokenizer.json"))
     WordPieceTokenizer.from_pretrained("demo").save_pretrained(tmp_path)

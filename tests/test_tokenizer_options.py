@@ -11,7 +11,7 @@ import torch
 from transformers import DistilBertTokenizer
 
 from tests import unicode_tables
-from tests.oracle import OPTIONS, VOCAB, oracle
+from tests.reference import OPTIONS, VOCAB, reference
 from tests.test_tokenizer_exact import random_text
 from tokenizer import WordPieceTokenizer
 
@@ -216,12 +216,12 @@ def test_a_pad_token_in_the_text_is_attended_to(ours):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_offsets_of_random_strings_equal_the_oracles(options):
+def test_offsets_of_random_strings_equal_the_references(options):
     rng = random.Random(7)
     texts = [random_text(rng) for _ in range(3_000)]
     tok = WordPieceTokenizer.from_vocab(VOCAB, **options)
     actual = tok(texts, return_offsets_mapping=True)["offset_mapping"]
-    expected = [encoding.offsets for encoding in oracle(**options).encode_batch(texts)]
+    expected = [encoding.offsets for encoding in reference(**options).encode_batch(texts)]
     assert [t for t, a, e in zip(texts, actual, expected) if a != e] == []
 
 
@@ -236,11 +236,11 @@ def test_offsets_are_equal_where_marks_change_places(options):
     texts += ["".join(rng.choices([*marks, *often * 9], k=rng.randint(1, 9))) for _ in range(5_000)]
     tok = WordPieceTokenizer.from_vocab(VOCAB, **options)
     actual = tok(texts, return_offsets_mapping=True)["offset_mapping"]
-    expected = [encoding.offsets for encoding in oracle(**options).encode_batch(texts)]
+    expected = [encoding.offsets for encoding in reference(**options).encode_batch(texts)]
     assert [t for t, a, e in zip(texts, actual, expected) if a != e] == []
 
 
-def test_decoding_equals_the_oracles_on_random_ids(ours, theirs):
+def test_decoding_equals_the_references_on_random_ids(ours, theirs):
     rng = random.Random(3)
     for _ in range(2_000):
         ids = [rng.choice([rng.randrange(len(ours)), rng.randrange(999, 1030), 102, 1005, 1056])]
@@ -260,7 +260,7 @@ def test_decoding_equals_the_oracles_on_random_ids(ours, theirs):
         ([], ""),
     ],
 )
-def test_tokens_become_text_as_the_oracle_writes_it(ours, theirs, tokens, expected):
+def test_tokens_become_text_as_the_reference_writes_it(ours, theirs, tokens, expected):
     assert ours.convert_tokens_to_string(tokens) == expected
     assert theirs.backend_tokenizer.decoder.decode(tokens) == expected
 

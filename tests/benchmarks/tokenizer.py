@@ -20,7 +20,7 @@ from tests.benchmarks.common import (
     table,
     tweets,
 )
-from tests.oracle import VOCAB, oracle
+from tests.reference import VOCAB, reference
 from tokenizer import WordPieceTokenizer
 
 ROUNDS = 11
@@ -75,7 +75,7 @@ def hf_tensors(texts: list[str]) -> None:
     tensors(HF_TOKENIZER, texts)
 
 
-RUST_TOKENIZER = oracle()
+RUST_TOKENIZER = reference()
 RUST_TOKENIZER.enable_truncation(512)
 HF_TOKENIZER = DistilBertTokenizer(vocab=str(VOCAB), model_max_length=512)
 

@@ -1,4 +1,4 @@
-"""The oracle: Hugging Face's compiled tokenizer, with BERT's rules and the packaged vocabulary."""
+"""The reference: Hugging Face's compiled tokenizer, with BERT's rules and our vocabulary."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +30,7 @@ def bert_normalizer(
     )
 
 
-def oracle(vocab: Path = VOCAB, **options: bool | None) -> Tokenizer:
+def reference(vocab: Path = VOCAB, **options: bool | None) -> Tokenizer:
     tokenizer = Tokenizer(models.WordPiece.from_file(str(vocab), unk_token="[UNK]"))
     tokenizer.normalizer = bert_normalizer(**options)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
