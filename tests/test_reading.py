@@ -335,6 +335,14 @@ def test_a_small_file_that_unpacks_to_much_is_refused_in_seconds(tmp_path, kind,
     assert time.perf_counter() - start < 5
 
 
+def test_a_file_of_very_many_rows_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr("train.data.columns.parquet_rows", None)
+    ones = pyarrow.repeat(1, 11_000_000)
+    path = write_parquet(tmp_path / "a.parquet", {"text": ones, "label": ones})
+    with pytest.raises(ValueError, match=r"a\.parquet: over 1 GB of text"):
+        read(path)
+
+
 @pytest.mark.parametrize("name", ["wide.csv", "wide.jsonl", "wide.parquet"])
 def test_a_file_of_very_many_columns_is_refused_in_seconds(tmp_path, name):
     names = [f"c{i}" for i in range(20_000)]

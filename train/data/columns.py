@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow
 from pyarrow import compute, parquet
 
-from train.data.table import Table, check_size, choose_columns, short
+from train.data.table import ROW_BYTES, Table, check_size, choose_columns, short
 
 BATCH = 10_000  # rows decoded at a time
 
@@ -33,6 +33,8 @@ def parquet_table(path: Path, wanted: dict[str, str] | None) -> Table:
         plain = [name for name in names if not pyarrow.types.is_nested(schema.field(name).type)]
         file = parquet.ParquetFile(path, read_dictionary=plain)
         check_size(path, unpacked_size(file.metadata, set(names)))
+        if wanted:  # who wants a text and a label wants all of them at once
+            check_size(path, ROW_BYTES * file.metadata.num_rows)
     return Table(names, parquet_rows(path, file, names), class_names(schema, names))
 
 
