@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from train.metrics import (
+    baseline,
     calibration,
     calibration_error,
     confident_mistakes,
@@ -98,3 +99,7 @@ def test_a_classifier_of_one_answer_is_called_so_split_by_split() -> None:
     table = pd.DataFrame(rows, columns=["split", "label", "predicted_label"])
     (line,) = one_class(table)
     assert line.startswith("every text of validation is called 'joy'")
+
+
+def test_the_baseline_answers_the_majority_of_the_training_split() -> None:
+    assert baseline(np.array([0, 1, 1]), np.array([0, 0, 0, 1])) == 0.25

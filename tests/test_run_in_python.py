@@ -114,6 +114,7 @@ def test_demo_means_the_same_in_python_as_on_the_command_line() -> None:
     assert (options.model, options.dataset, options.batch_size) == ("demo", "demo", 16)
     assert options.epochs == 4 and options.lr == 2e-5, "given wins, also where it is the default"
     assert options.given == {"demo": True, "lr": 2e-5}
+    assert FinetuneOptions(demo=True, batch_size=8).batch_size == 8
 
 
 def test_the_packaged_weights_bring_what_suits_them_without_demo_too() -> None:
