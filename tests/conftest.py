@@ -1,5 +1,6 @@
 """What all tests share: no network unless asked for, and an honest count of what could not run."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -148,6 +149,17 @@ def stand_in(empty_cache: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Pat
     point_to(hub.url, monkeypatch)
     yield hub
     hub.close()
+
+
+@pytest.fixture
+def said(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]]:
+    """said() -> what was printed, and what huggingface_hub has logged: nothing, it should be."""
+    logged: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("huggingface_hub").addHandler(handler)
+    yield lambda: [*logged, *filter(None, capfd.readouterr())]
+    logging.getLogger("huggingface_hub").removeHandler(handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

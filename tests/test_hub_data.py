@@ -1,9 +1,12 @@
 """Data sets of the Hub, from the stand-in: the emotion set at its pinned revision, and others."""
 
+import errno
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from datasets.exceptions import DatasetGenerationError
 
 from tests.hub_server import Hub, emotion_files, point_to
 from train.data import Data, load_data
@@ -111,9 +114,19 @@ def test_another_data_set_comes_as_its_card_says_and_is_asked_for_once(hub) -> N
     assert len(load(OTHER).splits["train"]) == 4 and hub.requests == []
 
 
-def test_a_data_set_without_a_card_is_all_its_files(hub) -> None:
-    hub.add("datasets/someone/plain", {"train.csv": ROWS, "test.csv": ROWS})
+def test_a_data_set_without_a_card_is_all_its_files(hub, said) -> None:
+    hub.add("datasets/someone/plain", {"train.csv": ROWS, "test.csv": ROWS, "README.md": b"Plain"})
     assert set(load("someone/plain").splits) == {"train", "test"}
+    assert said() == []
+
+
+def test_a_full_disk_is_named_where_datasets_writes_its_copy(hub, monkeypatch) -> None:
+    def write(*args, **kwargs):
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise DatasetGenerationError("An error occurred while generating the dataset") from full
+
+    monkeypatch.setattr("datasets.load_dataset", write)
+    assert OTHER in (message := refusal(OTHER)) and "No space left on device" in message
 
 
 def test_a_revision_of_a_data_set_can_be_named(hub) -> None:

@@ -1,12 +1,10 @@
 """The Hub as it is on bad days: huggingface_hub's own client against the stand-in of hub_server."""
 
 import errno
-import logging
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,17 +31,6 @@ def files(stand_in: Hub) -> dict[str, bytes]:
 def hub(stand_in: Hub) -> Hub:
     """The stand-in Hub with one model."""
     return stand_in
-
-
-@pytest.fixture
-def said(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]]:
-    """said() -> what was printed, and what huggingface_hub has logged: nothing, it should be."""
-    logged: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("huggingface_hub").addHandler(handler)
-    yield lambda: [*logged, *filter(None, capfd.readouterr())]
-    logging.getLogger("huggingface_hub").removeHandler(handler)
 
 
 def refusal(name: str = NAME, filename: str = CONFIG) -> str:

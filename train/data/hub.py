@@ -4,12 +4,14 @@ Cached data sets are read without a question to the Hub; what is missing is aske
 """
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tokenizer.download import plain_http
 from tokenizer.hub import Repository, Source, parse
 
 if TYPE_CHECKING:
@@ -80,19 +82,23 @@ def check_labels(table: Any, path: Path) -> None:
 
 def load_any(source: Source, config: str | None) -> "dict[str, Dataset]":
     """Any other data set, as `datasets` reads it from the folder of the files that were fetched."""
-    from datasets import DatasetDict, load_dataset
+    from datasets import DatasetDict, disable_progress_bars, load_dataset
     from datasets.exceptions import DatasetsError
 
     card = source.optional(CARD)
-    stated = stated_files(str(source), card, config)
+    with plain_http():  # without huggingface_hub's own remarks about cards
+        stated = stated_files(str(source), card, config)
     folder, names = source.snapshot(*(patterns_in(stated) if stated else DATA_FILES))
     if not names:
         raise FileNotFoundError(
             f"{source}: no data files ({', '.join(DATA_FILES[::5])}) there; where a script makes "
             f"the data, try --dataset {source}@refs/convert/parquet"
         )
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     try:
-        with tempfile.TemporaryDirectory() as arrow:  # nothing is kept beside the Hub's own cache
+        # The copy that `datasets` makes is not kept: the Hub's own cache is enough.
+        with plain_http(), tempfile.TemporaryDirectory() as arrow:
             # With the files named, for `datasets` looks for those of the first configuration as
             # well, whichever was chosen, and only the chosen one's have been fetched.
             files = {"data_files": by_split(stated)} if config else {}
