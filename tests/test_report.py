@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 import train.report.page
+from tests import ROOT
 from train.metrics import predictions
-from train.options import FinetuneOptions
+from train.options import FinetuneOptions, ProbeOptions
 from train.report import write_report
-from train.report.plots import COLOURS, colour
-from train.runs import Run, read_run
+from train.report.plots import COLOURS, colour, shortened
+from train.runs import Run, read_run, write_csv
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 LABELS = ["sadness", "joy", "a & b <i>"]
@@ -165,6 +166,62 @@ def test_many_classes_with_awkward_names_are_drawn(tmp_path) -> None:
         write_report(tmp_path)
     with Image.open(tmp_path / "plots" / "confusion_test.png") as picture:
         assert max(picture.size) < 2_000
+
+
+def test_labels_of_other_scripts_are_drawn_or_named_without_a_warning_per_glyph(tmp_path) -> None:
+    labels = ["喜悦", "غضب", "😀 smile", "joy"]
+    run = Run("evaluate", FinetuneOptions(output_dir=str(tmp_path)))
+    run.open(labels=labels)
+    ids = np.arange(40) % 4
+    rows = pd.DataFrame({"text": "text", "label": ids})
+    run.write_predictions(predictions({"test": rows}, {"test": np.eye(4)[ids]}, labels))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        page = write_report(tmp_path).read_text(encoding="utf-8")
+    for label in labels:
+        assert f'data-true="{label}"' in page and f">{label}</text>" in page
+
+
+def test_class_names_that_begin_alike_stay_apart() -> None:
+    names = [f"card_payment_with_a_very_long_name_{end}" for end in ("fee", "rate", "not")]
+    assert len(set(shortened([*names, *names[:1]]))) == 4
+
+
+def test_hundreds_of_classes_still_give_a_page(tmp_path) -> None:
+    labels = [f"class {i}" for i in range(750)]
+    run = Run("probe", ProbeOptions(output_dir=str(tmp_path), demo=True))
+    run.open(labels=labels)
+    ids = np.arange(1_500) % 750
+    rows = pd.DataFrame({"text": "text", "label": ids})
+    scores = np.random.default_rng(0).normal(size=(1_500, 750))
+    run.write_predictions(predictions({"test": rows}, {"test": scores}, labels))
+    points = pd.DataFrame(np.random.default_rng(0).normal(size=(1_500, 2)), columns=["x", "y"])
+    write_csv(tmp_path / "map.csv", points.assign(label=[labels[i] for i in ids]))
+    run.write_metrics({"map": "LDA", "test_accuracy": 0.0})
+    page = page_of(tmp_path)
+    assert len(page.encode()) < 3_000_000
+    assert page.count('class="cell"') <= 1_500  # cells that hold texts, not all of half a million
+
+
+def contrast(first: str, second: str) -> float:
+    """The contrast ratio of two colours (WCAG 2.1)."""
+
+    def luminance(colour: str) -> float:
+        rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_words_stand_out_from_paper_and_panel_in_both_themes(theme) -> None:
+    css = (ROOT / "train" / "report" / "page.css").read_text(encoding="utf-8")
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", css.split("@media")[theme]))
+    for words in ("ink", "soft", "accent", "wrong", "right"):
+        for ground in ("paper", "panel"):
+            assert contrast(colours[words], colours[ground]) >= 4.5, (words, ground)
 
 
 def luminance_and_hue_without_red_green(hex_colour: str) -> np.ndarray:

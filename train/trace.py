@@ -11,6 +11,7 @@ from minibert.heads import Classifier, model_class
 from minibert.pretrained import PretrainedModel, tensor_names
 from tokenizer import WordPieceTokenizer
 from train.device import choose_precision
+from train.forward import model_folder
 from train.inside import inside
 from train.options import TraceOptions
 from train.report.inside import write_page
@@ -22,9 +23,9 @@ TOP = 5
 def run(options: TraceOptions) -> Result:
     """Print each text's tokens, the model's parameters, shapes, attention, and the answer; with
     --page, write the page that looks inside."""
-    tokenizer = WordPieceTokenizer.from_pretrained(options.model)
-    head = model_class(tensor_names(options.model))
-    model = head.from_pretrained(options.model)
+    name = model_folder(options.model)
+    tokenizer = WordPieceTokenizer.from_pretrained(name)
+    model = model_class(tensor_names(name)).from_pretrained(name)
     if isinstance(model, Classifier):
         model.config.check_single_label()
     model.to(choose_precision(options.device, "fp32").device)

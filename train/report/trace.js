@@ -88,7 +88,7 @@ function draw(t, place) {
       heads.append(button);
     }
   }
-  const high = 18, lines = make("svg", { class: "lines", viewBox: `0 0 340 ${high * S + 24}`, role: "img", "aria-label": "attention as lines" });
+  const high = 18, lines = make("svg", { class: "lines", viewBox: `0 0 380 ${high * S + 24}`, role: "img", "aria-label": "attention as lines" });
   const cell = Math.min(22, 280 / S), matrix = make("svg", { viewBox: `0 0 ${135 + cell * S} ${90 + cell * S}`, role: "img", "aria-label": "attention as a matrix: a row per query, a column per key" });
   const readout = make("p", { class: "readout", "aria-live": "polite" });
   function drawAttention() {
@@ -168,7 +168,7 @@ function drive(t) {
 
 for (const t of traces) {
   const place = make("div", { class: "one" });
-  document.getElementById("texts").append(place);
+  document.getElementById("inside").append(place);
   draw(t, place);
 }
 
