@@ -374,3 +374,64 @@ def test_a_tokenizer_of_version_5_loads_by_its_hub_name_and_is_cached(stand_in, 
         stand_in.requests.clear()
         stand_in.fault("", "drop")
     assert fetched == []
+
+
+def places_in(value: object, path: tuple = ()) -> list[tuple]:
+    """The paths to everything inside a JSON value."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    found = []
+    for key, item in inside:
+        found.append((*path, key))
+        if isinstance(item, dict | list):
+            found += places_in(item, (*path, key))
+    return found
+
+
+def damaged(value: dict, rng: random.Random) -> dict:
+    """A copy with one value in it deleted or of another kind."""
+    whole = json.loads(json.dumps(value))
+    *path, last = rng.choice(places_in(whole))
+    place = whole
+    for key in path:
+        place = place[key]
+    place[last] = rng.choice([None, True, -1, 3.5, 1e30, "", "x", [], {}, [1], {"content": "a"}])
+    if rng.random() < 0.3:
+        del place[last]
+    return whole
+
+
+def test_damaged_files_are_read_or_refused_and_never_a_traceback(tmp_path):
+    rng = random.Random(2)
+    tokens = [*SPECIAL, "a", "##b"]
+    theirs = Tokenizer(models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token="[UNK]"))
+    theirs.normalizer, theirs.pre_tokenizer = oracle().normalizer, oracle().pre_tokenizer
+    theirs.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    theirs.add_special_tokens(SPECIAL)
+    theirs.add_tokens(["[N]"])
+    theirs.enable_truncation(8)
+    theirs.enable_padding()
+    whole = json.loads(theirs.to_str())
+    config = {
+        "model_max_length": 64,
+        "mask_token": {"content": "[MASK]", "lstrip": True},
+        "padding_side": "left",
+        "extra_special_tokens": ["<e>"],
+        "added_tokens_decoder": {"7": {"content": "[N]"}},
+    }
+    n_read = 0
+    for is_json in [True, False] * 300:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        if is_json:
+            (tmp_path / "tokenizer.json").write_text(json.dumps(damaged(whole, rng)))
+        else:
+            (tmp_path / "vocab.txt").write_text("\n".join(tokens))
+            (tmp_path / "tokenizer_config.json").write_text(json.dumps(damaged(config, rng)))
+        try:
+            ours = WordPieceTokenizer.from_pretrained(tmp_path)
+        except ValueError as error:
+            assert str(tmp_path) in str(error)
+        else:
+            n_read += 1
+            assert ours.decode(ours("ab [N]", truncation=True).input_ids)
+    assert 50 < n_read < 550

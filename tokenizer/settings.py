@@ -72,7 +72,7 @@ def read(paths: Mapping[str, Path]) -> Settings:
     config_path = paths.get("tokenizer_config.json", Path("tokenizer_config.json"))
     config = _read_config(config_path) if "tokenizer_config.json" in paths else {}
     if "special_tokens_map.json" in paths and not config.get("added_tokens_decoder"):
-        config = {**config, **read_object(paths["special_tokens_map.json"])}
+        config |= _read_config(paths["special_tokens_map.json"])
     if "tokenizer.json" in paths:
         path = paths["tokenizer.json"]
         contents = tokenizer_json.read(path)
@@ -261,6 +261,9 @@ def _legacy_added(
 def _added_tokens(path: Path, contents: Contents, config: dict[str, Any]) -> tuple[AddedToken, ...]:
     """All added tokens but the special ones without flags, which need no entry."""
     vocab = {token: number for number, token in enumerate(contents.tokens)}
+    for token in [*contents.added, *_extra_special(config)]:
+        if not isinstance(_content(token), str):
+            raise ValueError(f"{path}: {token!r} is no added token: it needs a content")
     entries = {_content(entry): entry for entry in contents.added}
     next_id = len(contents.tokens) + sum(content not in vocab for content in entries)
     flagged = [config.get(name) for name in NAMES if isinstance(config.get(name), dict)]

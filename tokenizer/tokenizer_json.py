@@ -66,8 +66,12 @@ def _contents(found: dict[str, Any]) -> Contents:
         sides["padding_side"] = padding["direction"].lower()
         if padding["pad_id"] != ids[padding["pad_token"]] or padding.get("pad_type_id", 0) != 0:
             raise ValueError(f"its padding is {padding}, other than the id of pad_token and type 0")
+    if not all(isinstance(name, str) for name in names.values()):
+        raise ValueError(f"its special tokens are {names}, which are not all text")
     if truncation:
         sides["truncation_side"] = truncation.get("direction", "Right").lower()
+    if not set(sides.values()) <= {"left", "right"}:
+        raise ValueError(f"its sides are {sides}: choose left or right")
     decoder = found.get("decoder") or {"type": "WordPiece", "prefix": prefix}
     _refuse_unless("decoder", decoder, "WordPiece")
     if decoder["prefix"] != prefix:
