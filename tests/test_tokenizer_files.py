@@ -404,7 +404,7 @@ def test_damaged_files_are_read_or_refused_and_never_a_traceback(tmp_path):
     rng = random.Random(2)
     tokens = [*SPECIAL, "a", "##b"]
     theirs = Tokenizer(models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token="[UNK]"))
-    theirs.normalizer, theirs.pre_tokenizer = oracle().normalizer, oracle().pre_tokenizer
+    theirs.normalizer, theirs.pre_tokenizer = reference().normalizer, reference().pre_tokenizer
     theirs.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     theirs.add_special_tokens(SPECIAL)
     theirs.add_tokens(["[N]"])
