@@ -65,6 +65,7 @@ both = pytest.mark.parametrize("load", LOADERS, ids=["model", "tokenizer"])
         "a@",
         "a@b@c",
         "a..b",
+        "a--b",
     ],
 )
 @both

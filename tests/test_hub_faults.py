@@ -174,6 +174,11 @@ def test_a_refusal_names_its_cause(hub, status: int, headers: dict, words: str) 
     assert re.search(words, message) and f"{CONFIG} of {NAME}" in message
 
 
+def test_the_login_page_of_a_network_is_not_taken_for_the_hub(hub) -> None:
+    hub.fault("", 200)
+    assert "what answers there is not a Hugging Face Hub" in refusal()
+
+
 def test_bytes_that_stay_wrong_are_refused_with_the_real_file(hub) -> None:
     hub.fault(f"cdn/{NAME}", "wrong", method="GET")
     message = refusal(filename=WEIGHTS)

@@ -145,7 +145,7 @@ def persist(transfer: Callable[[], T], repository: Repository, what: str) -> T:
 def ask(repository: Repository, what: str) -> None:
     """One question with a limit, which shows what is wrong: the network, the name, a permission."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, FileMetadataError
     from huggingface_hub.utils import get_session
 
     filename = "README.md" if "*" in what else what
@@ -153,13 +153,15 @@ def ask(repository: Repository, what: str) -> None:
         repository.name, filename, revision=repository.commit, repo_type=repository.kind
     )
     try:
-        location = get_hf_file_metadata(url, timeout=TIMEOUT).location
+        found = get_hf_file_metadata(url, timeout=TIMEOUT)
     except EntryNotFoundError:
         return  # the Hub answers, that is all; the transfer will note that there is no such file
-    if not location.startswith(constants.ENDPOINT):
+    if found.commit_hash is None:  # as the login page of a network answers to everything
+        raise FileMetadataError("what answers there is not a Hugging Face Hub")
+    if not found.location.startswith(constants.ENDPOINT + "/"):
         # Large files come from a store on another host, which a firewall may block.
         first_byte = {"Range": "bytes=0-0"}
-        with get_session().stream("GET", location, headers=first_byte, timeout=TIMEOUT):
+        with get_session().stream("GET", found.location, headers=first_byte, timeout=TIMEOUT):
             pass
 
 

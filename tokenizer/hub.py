@@ -98,7 +98,7 @@ def find(name_or_folder: str | os.PathLike[str]) -> Source:
 def parse(name: str, kind: str = "model") -> Repository:
     """The repository that NAME or NAME@REVISION means. Raises FileNotFoundError if it is none."""
     match = NAME.fullmatch(name)
-    if match is None or ".." in name:
+    if match is None or ".." in name or "--" in match[1]:
         raise FileNotFoundError(
             f"{name!r} is no folder, no Hub name (owner/name or owner/name@revision) and not 'demo'"
         )
