@@ -218,3 +218,20 @@ def test_many_texts_end_with_the_rate(tiny_classifier, monkeypatch, capsys) -> N
 def test_a_folder_without_a_trained_classifier_is_refused(command, tiny_model) -> None:
     refused = command("predict", "--model", str(tiny_model), "hello")
     assert refused.status == 2 and "no trained classifier" in refused.err
+
+
+@pytest.mark.parametrize("source", ["lines", "table"])
+def test_a_reader_that_goes_away_ends_predict_quietly(tiny_classifier, tmp_path, source) -> None:
+    """As `predict ... | head -1` does."""
+    (tmp_path / "in.csv").write_text("text\n" + "fine\n" * 3_000)
+    words = [sys.executable, "-m", "train", "predict", "--model", str(tiny_classifier)]
+    words += ["--file", str(tmp_path / "in.csv")] if source == "table" else []
+    with (
+        open(tmp_path / "in.csv", "rb") as stdin,
+        subprocess.Popen(
+            words, cwd=ROOT, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
+    ):
+        assert process.stdout.readline() and not process.stdout.close()
+        error = process.stderr.read().decode()
+    assert process.returncode == 0 and "Broken pipe" not in error and "Traceback" not in error

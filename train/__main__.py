@@ -64,6 +64,8 @@ def run_command(command: str, options: Options) -> int:
                 silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
                 stack.enter_context(contextlib.redirect_stdout(silence))
             importlib.import_module(f"train.{command}").run(options)
+    except BrokenPipeError:  # a ConnectionError too, but the network has no part in it
+        raise
     except ConnectionError as error:
         hint = "; --demo needs no network" if hasattr(options, "demo") else ""
         raise ConnectionError(f"{error}{hint}") from error
