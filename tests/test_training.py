@@ -361,3 +361,75 @@ def test_losses_are_read_after_a_second_or_fifty_steps(monkeypatch) -> None:
     for step in range(2, 51):
         one_of_two.add(step, torch.zeros(3))
     assert one_of_two.is_full
+
+
+@pytest.fixture
+def unfused(monkeypatch):
+    """As on an Apple GPU, whose AdamW kernel looks at neither grad_scale nor found_inf."""
+    monkeypatch.setattr("train.training.optim.FUSED", ())
+
+
+def test_without_a_fused_kernel_gradients_are_scaled_and_clipped_all_the_same(unfused):
+    ours, theirs = make_model(initializer_range=0.2), make_model(initializer_range=0.2)
+    update = make_update(ours, lr=1e-3, precision=Precision(CPU, "fp16"), initial=256.0)
+    groups = make_optimizer(theirs, 1e-3, 0.01).param_groups
+    plain = [{"params": g["params"], "weight_decay": g["weight_decay"]} for g in groups]
+    reference = torch.optim.AdamW(plain, lr=1e-3, fused=False, foreach=False)
+    schedule = get_linear_schedule_with_warmup(reference, 0, 50)
+    job, data = make_job(ours, update, make_data()), make_data()
+    clipped = 0
+    for step in range(10):
+        rows = np.arange(8 * step, 8 * step + 8)
+        norm = float(eager_step(job, rows)[2])
+        theirs(*data.batch(rows)).loss.backward()
+        expected = float(torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0))
+        reference.step()
+        schedule.step()
+        reference.zero_grad()
+        assert norm == pytest.approx(expected, rel=1e-4)
+        clipped += expected > 1
+    assert clipped > 3
+    for (name, a), b in zip(ours.named_parameters(), theirs.parameters()):
+        # The bias of the keys moves every score of a query alike, which softmax takes out: its
+        # gradient is rounding alone, and AdamW makes whole steps of it.
+        if not name.endswith("k_lin.bias"):
+            torch.testing.assert_close(a, b, rtol=0, atol=2e-5)
+
+
+def test_without_a_fused_kernel_nan_changes_nothing_all_the_same(unfused):
+    model = make_model()
+    update = make_update(model)
+    before = {name: t.clone() for name, t in update.tensors(model).items()}
+    weights = [p.clone() for p in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, math.nan)
+    update()
+    assert int(update.skipped) == 1
+    assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters()))
+    for name, tensor in update.tensors(model).items():
+        assert name.startswith("skipped") or torch.equal(tensor, before[name]), name
+
+
+def test_no_device_but_the_cpu_is_asked_for_float64(monkeypatch):
+    """An Apple GPU has none; "meta" stands for it here."""
+    original, asked = torch.tensor, []
+
+    def tensor(value, dtype, device):
+        asked.append((str(device), dtype))
+        return original(value, dtype=dtype)
+
+    monkeypatch.setattr(torch, "tensor", tensor)
+    for device in ("meta", "cpu"):
+        make_optimizer(make_model().to(device), 1e-3, 0.01)
+    assert asked == [("meta", torch.float32), ("cpu", torch.float64)]
+
+
+def test_cudnn_attention_is_off_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    try:
+        torch.backends.cuda.enable_cudnn_sdp(True)
+        choose_precision("cuda", "fp32")
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)

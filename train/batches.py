@@ -128,12 +128,17 @@ def sorted_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
     return batches
 
 
-def padding_share(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> float:
-    """The share of all computed tokens that is padding, from 0 to 1.
+def padding_share(
+    lengths: np.ndarray, batches: Sequence[np.ndarray], widths: Sequence[int] | None = None
+) -> float:
+    """The part of the computed tokens that is padding, 0 to 1. widths: to which each batch is
+    padded, where that is more than its longest text.
 
     >>> padding_share(np.array([3, 6, 6]), [np.array([0, 1]), np.array([2])])  # 3 of 18
     0.16666666666666663
     """
+    if widths is None:
+        widths = [int(lengths[rows].max()) for rows in batches]
     real = sum(int(lengths[rows].sum()) for rows in batches)
-    computed = sum(len(rows) * int(lengths[rows].max()) for rows in batches)
+    computed = sum(len(rows) * width for rows, width in zip(batches, widths))
     return 1 - real / computed if computed else 0.0

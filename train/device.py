@@ -55,6 +55,9 @@ def choose_precision(device: str = "auto", precision: str = "auto") -> Precision
         # between versions, so it is set: here float32 means float32.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
+        # cuDNN's attention, torch's first choice on an H100 where there is no dropout, prepares a
+        # plan for every new shape, and batches sorted by length are all new shapes.
+        torch.backends.cuda.enable_cudnn_sdp(False)
     if device == "cpu":
         # Adam's moving averages of words not seen for long become subnormal numbers (under 1e-38),
         # on which a CPU is many times slower; they become 0. Set before torch starts its threads,
@@ -88,7 +91,10 @@ class Processes(NamedTuple):
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model as one whose backward pass averages gradients over all processes."""
-        return nn.parallel.DistributedDataParallel(model) if self.world > 1 else model
+        if self.world == 1:
+            return model
+        # As views of the buffers that are exchanged, gradients are in memory once, not twice.
+        return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
 
     def any(self, here: bool) -> bool:
         """True on every process if it is True on one."""
@@ -127,8 +133,12 @@ def start_processes() -> Processes:
     if "RANK" not in os.environ:
         return ALONE
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("cpu:gloo,cuda:nccl")  # flags and rows on the CPU go by gloo
+        # Other launchers than torchrun set RANK alone, and show each process one GPU.
+        gpu = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(gpu)
+        # Flags and rows on the CPU go by gloo. With the device named, nccl connects at once, and an
+        # error names this GPU instead of hanging.
+        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=gpu)
     else:
         dist.init_process_group("gloo")
     return current_processes()

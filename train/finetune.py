@@ -13,7 +13,7 @@ from tqdm import tqdm
 from minibert import DistilBertForSequenceClassification
 from minibert.inputs import IGNORED
 from tokenizer import WordPieceTokenizer
-from train.batches import Encoded, padding_share
+from train.batches import Encoded
 from train.data import Data, describe, encode, fingerprint, hold_out, load_data
 from train.device import Precision, current_processes
 from train.forward import load_model, predict_logits, trained_labels
@@ -33,7 +33,13 @@ from train.training.checkpoints import (
     save_checkpoint,
 )
 from train.training.history import HEADER, History, table_row
-from train.training.loop import StepLog, stop_if_diverged, training
+from train.training.loop import (
+    StepLog,
+    is_capturable,
+    padding_of_epoch,
+    stop_if_diverged,
+    training,
+)
 from train.training.optim import LossScale, Update, freeze, make_optimizer
 from train.training.step import Job, Steps, balanced_weights
 
@@ -68,6 +74,8 @@ def run(options: FinetuneOptions) -> Result:
         rate = f"learning rate {options.lr:g}, {options.epochs} epochs{note}"
         print(f"{options.model} on {describe(loaded.data)}; {rate}")
         print(f"{job.precision}; {job.update.total_steps} steps of {job.steps.step_size} texts")
+        if job.precision.device.type == "cuda" and not is_capturable(job):
+            print("without CUDA graphs: --grad-accum and several processes have none")
         request = StopRequest(job.processes.world == 1, job.processes.is_main)
         with handling(request):
             try:
@@ -310,7 +318,7 @@ def finish(
         "global_step": history.step,
         "runtime": run.seconds,
         "skipped_steps": int(job.update.skipped),
-        "padding_share": padding_share(job.data.lengths, job.steps.of_epoch(last_epoch)),
+        "padding_share": padding_of_epoch(job, last_epoch),
         "kept_epoch": kept["epoch"],
         "train_loss": kept["train_loss"],
         "history": history.evaluations,

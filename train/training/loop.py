@@ -9,16 +9,18 @@ import math
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from train.batches import padding_share
 from train.device import ALONE, Processes
-from train.training.graphs import CapturedStep
+from train.training.graphs import CapturedStep, padded_width
 from train.training.optim import Update
 from train.training.step import Job, eager_step, seed_step
 
-LOG_SECONDS = 1.0  # or so long after the last copy
 LOG_BLOCK = 50  # steps between two copies of the losses from the device
+LOG_SECONDS = 1.0  # or so long after the last copy
 MAX_SKIPPED = 30  # overflowing steps in a row: from 65536 the fp16 loss scale is then below 1e-4
 
 
@@ -52,6 +54,21 @@ def is_capturable(job: Job) -> bool:
     """Whether a step can be recorded as a CUDA graph: one GPU, one forward pass per step."""
     is_alone = job.processes.world == 1 and job.grad_accum == 1
     return is_alone and job.precision.device.type == "cuda"
+
+
+def padding_of_epoch(job: Job, epoch: int) -> float:
+    """The part of the tokens computed in an epoch that is padding, 0 to 1: each forward pass has
+    the width of its own longest text, and a captured step the next multiple of WIDTH."""
+    batches, widths = [], []
+    for rows in job.steps.of_epoch(epoch):
+        rows = rows[job.data.is_labelled[rows]]
+        is_captured = is_capturable(job) and len(rows) == job.steps.step_size
+        for part in np.array_split(rows, job.grad_accum * job.processes.world):
+            if len(part):
+                longest = int(job.data.lengths[part].max())
+                batches.append(part)
+                widths.append(padded_width(longest) if is_captured else longest)
+    return padding_share(job.data.lengths, batches, widths)
 
 
 class StepLog:

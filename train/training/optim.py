@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from minibert import DistilBertForSequenceClassification
 from train.device import Precision
 
+# Devices whose fused kernel honours grad_scale and found_inf (Apple's did not: pytorch#186360).
+FUSED = ("cpu", "cuda")
 MAX_GRAD_NORM = 1.0  # transformers.TrainingArguments.max_grad_norm
 
 
@@ -28,8 +30,8 @@ def freeze(model: DistilBertForSequenceClassification, train_layers: int) -> Non
 
 
 def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """Fused AdamW with transformers' groups: matrices (embeddings too) decay, biases and
-    layer norms do not; betas (0.9, 0.999), eps 1e-8."""
+    """AdamW, fused where possible, with transformers' groups: matrices (embeddings too) decay,
+    biases and layer norms do not; betas (0.9, 0.999), eps 1e-8."""
     # Decay pulls towards 0. For a matrix that means small weights; a layer norm's weights belong
     # near 1, and a bias has too few numbers to overfit with.
     norms = {id(p) for m in model.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()}
@@ -43,19 +45,23 @@ def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.op
         else:
             decay.append(parameter)
     device = decay[0].device
-    on_gpu = device.type == "cuda"
-    # A tensor, so that a captured step can change it; the CUDA kernel wants float32 there.
-    rate = torch.tensor(lr, dtype=torch.float32 if on_gpu else torch.float64, device=device)
+    is_fused = device.type in FUSED
+    # A tensor, so that a captured step can change it. float64 is for the CPU's kernel alone: that
+    # of CUDA wants float32 there, and an Apple GPU has no float64.
+    dtype = torch.float64 if device.type == "cpu" else torch.float32
+    rate = torch.tensor(lr, dtype=dtype, device=device)
     groups = [
         {"params": decay, "weight_decay": weight_decay},
         {"params": rest, "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=rate, fused=True, capturable=on_gpu)
+    optimizer = torch.optim.AdamW(
+        groups, lr=rate, fused=is_fused, foreach=False, capturable=device.type == "cuda"
+    )
     for parameter in decay + rest:
         # As AdamW does in its first step, but at once: then a checkpoint holds the same tensors
         # after any number of steps, and what it must hold is known before it is read.
         optimizer.state[parameter] = {
-            "step": torch.zeros((), dtype=torch.float32, device=device),
+            "step": torch.zeros((), dtype=torch.float32, device=device if is_fused else "cpu"),
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),
         }
@@ -123,6 +129,7 @@ class Update:
     ):
         self.optimizer, self.scale, self.total_steps = optimizer, scale, total_steps
         self.schedule, self.warmup_steps = schedule, warmup_steps
+        self.is_fused = bool(optimizer.defaults["fused"])
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.rate = optimizer.param_groups[0]["lr"]
         self.base_rate = float(self.rate)
@@ -146,15 +153,10 @@ class Update:
         # Unscale and clip in one number: gradients / (scale x max(1, norm / MAX_GRAD_NORM)).
         # 1e-6 as in torch's clip_grad_norm_.
         divisor = self.scale.value * ((norm + 1e-6) / MAX_GRAD_NORM).clamp(min=1.0)
-        # torch.amp.GradScaler's way into the fused kernel (torch/optim/adam.py reads both by
-        # getattr): it divides each gradient by grad_scale as it reads it, so that clipping costs no
-        # pass over memory of its own, and it writes nothing where found_inf is 1.
-        self.optimizer.grad_scale = divisor  # type: ignore[attr-defined]
-        self.optimizer.found_inf = overflow  # type: ignore[attr-defined]
         # In place: a captured step reads the rate from this very tensor.
         factor = rate_factor(self.schedule, self.done, self.total_steps, self.warmup_steps)
         self.rate.copy_(self.base_rate * factor)
-        self.optimizer.step()
+        self.step(grads, divisor, overflow)
         # None, not zeros: the next backward pass writes new gradients instead of adding to old.
         self.optimizer.zero_grad(set_to_none=True)
         self.done.add_(1 - overflow)  # a step that was left out does not move the schedule on
@@ -162,6 +164,21 @@ class Update:
         self.skipped_in_a_row.add_(1).mul_(overflow)  # back to 0 after a good step
         self.scale.update(overflow)
         return norm
+
+    def step(self, grads: list[Tensor], divisor: Tensor, overflow: Tensor) -> None:
+        """AdamW's step on the gradients divided by `divisor`; none where `overflow` is 1."""
+        if self.is_fused:
+            # torch.amp.GradScaler's way into the fused kernel (torch/optim/adam.py reads both by
+            # getattr): it divides each gradient by grad_scale as it reads it, so that clipping
+            # costs no pass over memory of its own, and it writes nothing where found_inf is 1.
+            self.optimizer.grad_scale = divisor  # type: ignore[attr-defined]
+            self.optimizer.found_inf = overflow  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif not overflow.item():
+            # Other kernels ignore both attributes: without these lines nothing would be clipped,
+            # and NaN would reach the weights. `.item()` waits for the device, once in a step.
+            torch._foreach_div_(grads, divisor)
+            self.optimizer.step()
 
     def tensors(self, model: nn.Module) -> dict[str, Tensor]:
         """All state under names: exp_avg.PARAMETER, ..., and the clocks of schedule and scale."""
