@@ -1,6 +1,6 @@
-"""Put what scripts have saved, and the tree of files, into README.md: python -m tests.readme.
+"""Put what scripts have saved, and the tree of files, into the pages: python -m tests.readme.
 
-So no figure on the page is typed by hand, and a test can tell where it is out of date.
+So no figure on a page is typed by hand, and a test can tell where it is out of date.
 """
 
 import ast
@@ -11,6 +11,7 @@ from tests import ROOT
 from tests.benchmarks.common import RESULTS
 
 README = ROOT / "README.md"
+PAGES = (README, ROOT / "docs" / "BENCHMARKS.md")
 MARKED = re.compile(r"(<!-- saved: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 ROOMS = ("tokenizer", "minibert", "train", "train/data", "train/training", "train/report")
 
@@ -68,4 +69,5 @@ def first_line(file: Path) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -11,7 +11,7 @@ import torch
 
 from minibert import DistilBertForSequenceClassification
 from tests import ROOT
-from tests.readme import MARKED, README, filled, saved
+from tests.readme import MARKED, PAGES, README, filled, saved
 from tokenizer import WordPieceTokenizer
 from train.__main__ import main
 from train.data import EMOTION_LABELS
@@ -28,9 +28,10 @@ COMMANDS = [
 STORY = [shlex.split(line)[3:] for line in COMMANDS if line.startswith("python -m train ")]
 
 
-def test_what_scripts_have_saved_is_what_the_page_shows():
-    assert len(MARKED.findall(TEXT)) >= 10
-    assert filled(TEXT) == TEXT, "run: python -m tests.readme"
+def test_what_scripts_have_saved_is_what_the_pages_show():
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    assert sum(len(MARKED.findall(page)) for page in pages) >= 10
+    assert [filled(page) for page in pages] == pages, "run: python -m tests.readme"
 
 
 def test_the_python_blocks_run_and_give_what_their_comments_say():
