@@ -61,7 +61,8 @@ WORDS = "embeddings.word_embeddings.weight"
 def is_bert(found: dict[str, Any]) -> bool:
     """Whether a config.json describes a BERT. Those of 2018 to 2020 do not say so; but only a BERT
     has token types."""
-    return found.get("model_type", "bert" if "type_vocab_size" in found else None) == "bert"
+    model_type = found.get("model_type") or ("bert" if "type_vocab_size" in found else None)
+    return model_type == "bert"
 
 
 def translate_config(found: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Self
 from minibert.bert import CONFIG_NAMES, is_bert, translate_config
 
 SIZES = ("vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim")
+MOST_LABELS = 2**20
 DROPOUTS = ("dropout", "attention_dropout", "seq_classif_dropout")
 ACTIVATIONS = ("gelu", "relu")
 LABELS = ("num_labels", "id2label", "label2id", "problem_type")
@@ -142,6 +143,9 @@ class DistilBertConfig:
         if not id2label:
             n_labels = 2 if self.num_labels is None else self.num_labels
             check_size("num_labels", n_labels)
+            # Every label gets a name here, so a damaged number would fill the memory with them.
+            if n_labels > MOST_LABELS:
+                raise ValueError(f"num_labels must be at most {MOST_LABELS}, not {n_labels}")
             named = {i: label for label, i in label2id.items()}
             id2label = named or {i: f"LABEL_{i}" for i in range(n_labels)}
         if self.num_labels not in (None, len(id2label)):

@@ -99,6 +99,14 @@ def test_a_half_precision_bert_is_folded_in_float32(tmp_path: Path, dtype: torch
     assert torch.equal(positions, expected)
 
 
+def test_a_berts_model_type_may_be_null(tmp_path: Path) -> None:
+    theirs = bert("BertModel", tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text()) | {"model_type": None}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    actual = DistilBertModel.from_pretrained(tmp_path).double()(IDS, MASK).last_hidden_state
+    assert_close(actual, theirs(IDS, MASK).last_hidden_state, rtol=0, atol=1e-10)
+
+
 def test_a_bert_without_token_types_is_refused_by_name(tmp_path: Path) -> None:
     bert("BertModel", tmp_path)
     file = tmp_path / "model.safetensors"

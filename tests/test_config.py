@@ -90,6 +90,7 @@ def test_a_rate_outside_0_to_1_is_refused_by_name(name, value) -> None:
         ({"pad_token_id": 30522}, "pad_token_id"),
         ({"pad_token_id": -1}, "pad_token_id"),
         ({"num_labels": 0}, "num_labels must be a whole number"),
+        ({"num_labels": 10**12}, "num_labels must be at most"),
         ({"num_labels": "2"}, "num_labels"),
         ({"num_labels": 3, "id2label": {0: "a", 1: "b"}}, "num_labels is 3, but 2 are named"),
         ({"id2label": {1: "a", 2: "b"}}, r"from 0, not \[1, 2\]"),

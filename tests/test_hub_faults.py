@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from httpx2 import ConnectTimeout
 from huggingface_hub import constants, file_download
 
 from minibert import DistilBertModel
@@ -221,6 +222,21 @@ def test_a_body_that_stalls_for_good_is_given_up(hub, monkeypatch, said) -> None
     assert "cannot be reached" in refusal(filename=WEIGHTS)
     assert len(bodies(hub)) == 6
     assert said() == []
+
+
+def test_a_host_of_several_dead_addresses_is_asked_once(hub, monkeypatch) -> None:
+    """Each address has its own TIMEOUT, so one question may take long."""
+    asked = []
+
+    def ask(*args) -> None:
+        asked.append(args)
+        time.sleep(0.05)
+        raise ConnectTimeout("timed out")
+
+    monkeypatch.setattr(download, "ask", ask)
+    monkeypatch.setattr(download, "PATIENCE", 0.01)
+    assert "cannot be reached (timed out)" in refusal()
+    assert len(asked) == 1
 
 
 def test_the_limits_add_up_to_what_is_promised() -> None:

@@ -125,7 +125,7 @@ def persist(transfer: Callable[[], T], repository: Repository, what: str) -> T:
     """What `transfer` returns, tried again after trouble that may pass. Raises OSError."""
     first_failure = 0.0
     for wait in (*WAITS, None):
-        is_answered = False
+        is_answered, asked = False, time.monotonic()
         try:
             with plain_http(), said_now_and_then(repository, what):
                 ask(repository, what)
@@ -134,6 +134,8 @@ def persist(transfer: Callable[[], T], repository: Repository, what: str) -> T:
         except Exception as error:  # the Hub's errors and its HTTP library's share no other base
             first_failure = first_failure or time.monotonic()
             is_late = time.monotonic() - first_failure > PATIENCE
+            # A name may stand for several addresses, and each of them is waited for.
+            is_late |= not is_answered and time.monotonic() - asked > PATIENCE
             # A transfer that stalls has been resumed five times by huggingface_hub: a minute.
             is_late |= is_answered and "Timeout" in type(error).__name__
             if wait is None or is_late or not may_pass(error):
