@@ -87,7 +87,7 @@ class PretrainedModel(nn.Module):
         with torch.no_grad():
             for name in tensors.keys() & parameters.keys():
                 parameters[name].copy_(tensors[name])  # half precision becomes float32 here
-        if model.fresh:
+        if model.fresh and not new_head:  # who asks for a new head need not be told
             names = ", ".join(model.fresh)
             logger.warning("%s has no %s: newly initialised, to be trained", name_or_folder, names)
         return model.eval()

@@ -4,7 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from train.estimators import TextClassifier, TextEncoder
     from train.runs import Result
+
+__all__ = ["TextClassifier", "TextEncoder", "run"]
 
 __version__ = "0.1.0"
 
@@ -21,3 +24,10 @@ def run(command: str, **options: Any) -> "Result":
         near = did_you_mean(command, COMMANDS)
         raise ValueError(f"{command!r} is not one of {', '.join(COMMANDS)}{near}")
     return import_module(f"train.{command}").run(COMMANDS[command](**options))
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators, imported when they are first asked for: they bring torch and scikit-learn."""
+    if name in ("TextClassifier", "TextEncoder"):
+        return getattr(import_module("train.estimators"), name)
+    raise AttributeError(f"module 'train' has no attribute {name!r}")

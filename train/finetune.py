@@ -93,13 +93,17 @@ def run(options: FinetuneOptions) -> Result:
 
 
 def load(options: FinetuneOptions) -> Loaded:
-    """Read the data, load tokenizer and model with a head for its labels, encode the texts."""
+    """Read the data; load all that the run works with."""
     # A model that has been fine-tuned keeps its ids: were they chosen from the data again, its
     # trained classifier would answer other labels than the ones it has learnt.
     data = load_data(options, None if options.new_head else trained_labels(options.model))
     if "train" not in data.splits:
         raise ValueError("fine-tuning needs a training split; name one with --train-file")
-    data = hold_out(data, options.eval_share, options.seed)
+    return load_for(options, hold_out(data, options.eval_share, options.seed))
+
+
+def load_for(options: FinetuneOptions, data: Data) -> Loaded:
+    """Tokenizer and model with a head for the data's labels; the texts as token ids."""
     torch.manual_seed(options.seed)  # the new head's first weights
     tokenizer, model, precision = load_model(
         options,

@@ -131,7 +131,7 @@ def extract_features(
     precision: Precision,
     pooling: str = "cls",
     processes: Processes = ALONE,
-    title: str = "features",
+    title: str | None = "features",
 ) -> np.ndarray:
     """One vector per text from an encoder's last layer: (N, D) float32.
 

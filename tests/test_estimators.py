@@ -1,0 +1,206 @@
+"""TextClassifier and TextEncoder keep scikit-learn's rules, and give what the commands give."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import transformers
+from safetensors.numpy import load_file
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks
+
+import train
+from train import TextClassifier, TextEncoder
+
+# The checks of scikit-learn that feed no numbers to fit; all others do, or ask for a 2-D X.
+CHECKS = [
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_get_params_invariance",
+    "check_set_params",
+    "check_estimator_cloneable",
+    "check_estimator_repr",
+    "check_mixin_order",
+    "check_valid_tag_types",
+]
+
+
+@pytest.fixture(scope="module")
+def rows(few_sentences) -> pd.DataFrame:
+    return pd.read_csv(few_sentences / "train.csv")
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_model) -> dict:
+    return {
+        "model": str(tiny_model),
+        "epochs": 2,
+        "lr": 1e-2,
+        "batch_size": 8,
+        "random_state": 7,
+        "device": "cpu",
+    }
+
+
+@pytest.fixture(scope="module")
+def fitted(rows, settings) -> TextClassifier:
+    return TextClassifier(**settings).fit(rows["text"], rows["label"])
+
+
+@pytest.mark.parametrize(
+    "estimator", [TextClassifier(), TextEncoder()], ids=lambda e: type(e).__name__
+)
+@pytest.mark.parametrize("name", CHECKS)
+def test_scikit_learns_own_checks_pass(name, estimator) -> None:
+    getattr(estimator_checks, name)(type(estimator).__name__, estimator)
+
+
+def test_it_is_what_the_command_makes_of_the_same_texts_and_options(
+    rows, settings, tmp_path
+) -> None:
+    labels = "my " + rows["label"]  # no known names, so that both have them in sorted order
+    ours = TextClassifier(**settings).fit(rows["text"], labels)
+    given = {k: v for k, v in settings.items() if k != "random_state"} | {"seed": 7}
+    data = {"train": (list(rows["text"]), list(labels))}
+    folder = str(tmp_path / "run")
+    result = train.run("finetune", dataset=data, eval_share=0, output_dir=folder, **given)
+    theirs = TextClassifier.load(result.folder / "final", device="cpu")
+    assert list(ours.classes_) == list(theirs.classes_)
+    np.testing.assert_array_equal(
+        ours.predict_proba(rows["text"]), theirs.predict_proba(rows["text"])
+    )
+
+
+def test_the_same_seed_gives_the_same_and_another_does_not(fitted, rows, settings) -> None:
+    again = clone(fitted).fit(list(rows["text"]), rows["label"].to_numpy())
+    np.testing.assert_array_equal(
+        again.predict_proba(rows["text"]), fitted.predict_proba(rows["text"])
+    )
+    other = TextClassifier(**settings | {"random_state": 8}).fit(rows["text"], rows["label"])
+    assert (other.predict_proba(rows["text"]) != fitted.predict_proba(rows["text"])).any()
+
+
+def test_it_learns_and_its_probabilities_are_some(fitted, rows, settings) -> None:
+    probabilities = fitted.predict_proba(rows["text"])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert list(fitted.classes_) == sorted(set(rows["label"]))
+    majority = rows["label"].value_counts(normalize=True).iloc[0]
+    longer = TextClassifier(**settings | {"epochs": 20}).fit(rows["text"], rows["label"])
+    assert longer.score(rows["text"], rows["label"]) > 2 * majority
+    best = fitted.classes_[probabilities.argmax(axis=1)]
+    assert list(fitted.predict(rows["text"])) == list(best)
+
+
+def test_copies_pickled_and_saved_ones_answer_alike(fitted, rows, tmp_path) -> None:
+    expected = fitted.predict_proba(rows["text"])
+    fitted.save(tmp_path / "final")
+    loaded = TextClassifier.load(tmp_path / "final", device="cpu")
+    for other in (pickle.loads(pickle.dumps(fitted)), loaded):
+        np.testing.assert_array_equal(other.predict_proba(rows["text"]), expected)
+        assert list(other.classes_) == list(fitted.classes_)
+    assert transformers.AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "final"
+    ).config.id2label == dict(enumerate(fitted.classes_))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [3, 1, 2],
+        [True, False, True],
+        [2.5, 0.5, 0.5],
+        ["b", "a", "b"],
+        np.array([7, 7, 9], np.int8),
+    ],
+    ids=["int", "bool", "float", "str", "int8"],
+)
+def test_labels_come_back_as_they_were_given(labels, settings, tmp_path) -> None:
+    labels = np.array(labels)
+    model = TextClassifier(**settings | {"epochs": 1}).fit(["good day", "bad day", "so so"], labels)
+    predicted = model.predict(["a day"])
+    assert predicted.dtype == labels.dtype and predicted[0] in labels
+    model.save(tmp_path / "m")
+    again = TextClassifier.load(tmp_path / "m", device="cpu").predict(["a day"])
+    assert type(again.tolist()[0]) is type(predicted.tolist()[0]) and again[0] == predicted[0]
+
+
+def test_grid_search_cross_validation_and_pipelines_run(rows, settings, tiny_model) -> None:
+    classifier = TextClassifier(**settings | {"epochs": 1})
+    search = GridSearchCV(classifier, {"lr": [1e-4, 1e-2]}, cv=2).fit(rows["text"], rows["label"])
+    assert search.best_params_["lr"] in (1e-4, 1e-2) and len(search.cv_results_["params"]) == 2
+    scores = cross_val_score(classifier, list(rows["text"]), list(rows["label"]), cv=2)
+    assert scores.shape == (2,) and np.isfinite(scores).all()
+    encoder = TextEncoder(str(tiny_model), pooling="mean", device="cpu")
+    probe = make_pipeline(encoder, StandardScaler(), LogisticRegression(max_iter=500))
+    assert probe.fit(rows["text"], rows["label"]).score(rows["text"], rows["label"]) > 0.5
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_features_are_those_of_the_probe(
+    rows, few_sentences, tiny_model, tmp_path, pooling
+) -> None:
+
+    file = tmp_path / "features.safetensors"
+    train.run(
+        "probe",
+        model=str(tiny_model),
+        dataset=str(few_sentences),
+        pooling=pooling,
+        features=str(file),
+        output_dir=str(tmp_path / "probe"),
+        device="cpu",
+    )
+    encoder = TextEncoder(str(tiny_model), pooling=pooling, device="cpu").fit(rows["text"])
+    features = encoder.transform(rows["text"])
+    np.testing.assert_allclose(features, load_file(file)["train"], atol=1e-6)
+    assert features.shape == (len(rows), encoder.n_features_out_)
+
+
+def test_balanced_classes_and_frozen_layers_change_the_result(fitted, rows, settings) -> None:
+    expected = fitted.predict_proba(rows["text"])
+    for change in ({"class_weight": "balanced"}, {"train_layers": 0}, {"schedule": "constant"}):
+        other = TextClassifier(**settings | change).fit(rows["text"], rows["label"])
+        assert (other.predict_proba(rows["text"]) != expected).any(), change
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "error"),
+    [
+        ("a bare string", ["a"], "list of texts"),
+        (["good", None, "bad"], [0, 1, 0], r"X\[1\] must be a str, not NoneType"),
+        (["good", float("nan")], [0, 1], r"X\[1\] must be a str, not float"),
+        (["good", "bad"], [1, 1], "every label is"),
+        (["good", "bad"], [1, 0, 1], "2 texts, but 3 labels"),
+        ([], [], "no texts"),
+        (np.array([["good"], ["bad"]]), [0, 1], "one dimension"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_refused(texts, labels, error, settings) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        TextClassifier(**settings).fit(texts, labels)
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"precision": "fp99"}, {"class_weight": "odd"}])
+def test_parameters_are_checked_as_on_the_command_line(settings, wrong) -> None:
+    with pytest.raises(ValueError, match=f"--{next(iter(wrong))}".replace("_weight", "-weights")):
+        TextClassifier(**settings | wrong).fit(["good", "bad"], [0, 1])
+
+
+def test_fit_prints_nothing_and_leaves_nothing(
+    settings, rows, tmp_path, monkeypatch, capfd
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = TextClassifier(**settings | {"epochs": 1}).fit(rows["text"], rows["label"])
+    with pytest.raises(TypeError, match="list of texts"):
+        model.predict("a bare string")
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == "" and os.listdir(tmp_path) == []
+    model.save(tmp_path / "final")
+    assert json.loads((tmp_path / "final" / "classes.json").read_text()) == list(model.classes_)

@@ -1,0 +1,233 @@
+"""scikit-learn estimators: TextClassifier fine-tunes, TextEncoder gives a frozen model's features.
+
+By scikit-learn's rules: `__init__` only keeps its parameters, `fit` sets attributes that end in _,
+and clone, pipelines, cross_val_score and GridSearchCV work. Both take a list, array or Series of
+texts; a bare string is refused, for its letters would be taken for texts.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from minibert import DistilBertModel, load_classifier
+from minibert.atomic import write_whole
+from minibert.heads import Classifier
+from minibert.pretrained import PretrainedModel
+from tokenizer import WordPieceTokenizer
+from train.batches import Encoded
+from train.data import Data, encode
+from train.device import choose_precision
+from train.finetune import load_for, prepare
+from train.forward import extract_features, load_model, predict_logits
+from train.metrics import softmax
+from train.options import MAX_SEED, ComputeOptions, FinetuneOptions
+from train.training.checkpoints import check_finite
+from train.training.loop import StepLog, stop_if_diverged, training
+
+CLASSES = "classes.json"  # beside the model: the labels with their types, which id2label loses
+
+
+class TextEstimator(BaseEstimator):
+    """What both share: texts in, and a model that computes on a device."""
+
+    model: str
+    max_length: int
+    precision: str
+    device: str
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def _encoded(
+        self, texts: Iterable[str], tokenizer: WordPieceTokenizer, model: PretrainedModel
+    ) -> Encoded:
+        """Texts as token ids on the model's device."""
+        rows = pd.DataFrame({"text": as_texts(texts), "label": 0})
+        return encode(rows, tokenizer, model.config, self.max_length, model.device)
+
+
+class TextClassifier(ClassifierMixin, TextEstimator):
+    """Fine-tune a DistilBERT classifier: fit(texts, labels), predict(texts), predict_proba(texts).
+
+    model: "demo", a folder or a Hub name; its encoder is trained with a new head. epochs, lr,
+    batch_size, weight_decay, schedule, warmup_steps, train_layers, max_length, precision, device:
+    as on the command line. class_weight: None or "balanced". random_state: an int for the same
+    result every time.
+
+    Attributes of a fitted one: classes_ (C,), the labels as they were given, sorted; model_,
+    tokenizer_.
+
+    clf = TextClassifier(model="demo", epochs=4, lr=2e-4, batch_size=16, random_state=42)
+    clf.fit(texts, labels).score(other_texts, other_labels)
+    """
+
+    def __init__(
+        self,
+        model: str = "demo",
+        *,
+        epochs: int = 4,
+        lr: float = 2e-4,
+        batch_size: int = 16,
+        weight_decay: float = 0.01,
+        schedule: str = "linear",
+        warmup_steps: int = 0,
+        train_layers: int | None = None,
+        class_weight: str | None = None,
+        max_length: int = 512,
+        precision: str = "auto",
+        device: str = "auto",
+        random_state: Any = None,
+    ):
+        self.model = model
+        self.epochs = epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup_steps = warmup_steps
+        self.train_layers = train_layers
+        self.class_weight = class_weight
+        self.max_length = max_length
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X: Iterable[str], y: Any) -> Self:
+        """Train on texts X (N,) and labels y (N,). Nothing is held out, printed or written.
+
+        Raises TypeError or ValueError for texts that are none, for fewer than two classes, and for
+        a parameter that the command line would refuse; ArithmeticError where training diverges."""
+        texts = as_texts(X)
+        labels = column_or_1d(y)
+        if len(texts) != len(labels):
+            raise ValueError(f"{len(texts)} texts, but {len(labels)} labels")
+        self.classes_, ids = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"every label is {self.classes_[0]!r}: a classifier needs two classes")
+        rows = pd.DataFrame({"text": texts, "label": ids})
+        names = [str(label) for label in self.classes_.tolist()]
+        loaded = load_for(self._options(), Data({"train": rows}, names))
+        job = prepare(loaded)
+        log = StepLog()
+        for done, values in training(job):
+            if values is not None:
+                log.add(done, values)
+            if log.is_full or done == job.update.total_steps:
+                stop_if_diverged(log.read(), job.update)
+        check_finite(loaded.model)
+        self.model_: Classifier = loaded.model.eval()
+        self.tokenizer_ = loaded.tokenizer
+        return self
+
+    def _options(self) -> FinetuneOptions:
+        """The command line's options, with its checks."""
+        given = self.get_params(deep=False)
+        weights, seed = given.pop("class_weight"), given.pop("random_state")
+        if seed is None or not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(MAX_SEED)
+        # new_head: fit begins anew, whatever classifier the checkpoint has.
+        given |= {"class_weights": weights or "none", "seed": seed, "new_head": True}
+        return FinetuneOptions(**given)
+
+    def predict_proba(self, X: Iterable[str]) -> np.ndarray:
+        """Probabilities (N, C) float64, a column per label of classes_."""
+        check_is_fitted(self)
+        encoded = self._encoded(X, self.tokenizer_, self.model_)
+        precision = choose_precision(self.model_.device.type, self.precision)
+        return softmax(predict_logits(self.model_, encoded, precision, title=None))
+
+    def predict(self, X: Iterable[str]) -> np.ndarray:
+        """The most probable label of each text (N,), of the type that was given to fit."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def save(self, folder: str | Path) -> None:
+        """Write what a run's final/ holds: for load, predict --model and transformers."""
+        check_is_fitted(self)
+        folder = Path(folder)
+        self.model_.save_pretrained(folder)
+        self.tokenizer_.save_pretrained(folder)
+        text = json.dumps(self.classes_.tolist())
+        write_whole(folder / CLASSES, lambda file: file.write_text(text, encoding="utf-8"))
+
+    @classmethod
+    def load(cls, folder: str | Path, **parameters: Any) -> Self:
+        """A fitted one from a folder that `save` or a fine-tuning run (RUN/final) has written;
+        without classes.json, labels are the names in config.json. parameters: as for __init__."""
+        fitted = cls(str(folder), **parameters)
+        device = choose_precision(fitted.device, fitted.precision).device
+        fitted.model_ = load_classifier(Path(folder)).to(device)
+        fitted.tokenizer_ = WordPieceTokenizer.from_pretrained(Path(folder))
+        file = Path(folder) / CLASSES
+        names = fitted.model_.config.label_names
+        fitted.classes_ = np.array(json.loads(file.read_text("utf-8")) if file.exists() else names)
+        return fitted
+
+
+class TextEncoder(TransformerMixin, TextEstimator):
+    """Hidden states of a frozen encoder as features: transform(texts) gives (N, D) float32.
+
+    pooling: "cls" takes the last hidden state of the first token, "mean" the mean over all tokens.
+    Fitting loads the model and learns nothing. For the tutorial's probe:
+
+    make_pipeline(TextEncoder("demo", pooling="mean"), StandardScaler(), LogisticRegression())
+    """
+
+    def __init__(
+        self,
+        model: str = "demo",
+        *,
+        pooling: str = "cls",
+        max_length: int = 512,
+        precision: str = "auto",
+        device: str = "auto",
+    ):
+        self.model = model
+        self.pooling = pooling
+        self.max_length = max_length
+        self.precision = precision
+        self.device = device
+
+    def fit(self, X: Iterable[str], y: Any = None) -> Self:
+        """Load the encoder; the texts X are checked and not used."""
+        as_texts(X)
+        if self.pooling not in ("cls", "mean"):
+            raise ValueError(f"pooling={self.pooling!r}: choose 'cls' or 'mean'")
+        given = self.get_params(deep=False)
+        del given["pooling"]
+        options = ComputeOptions(**given)
+        self.tokenizer_, self.model_, _ = load_model(options, DistilBertModel.from_pretrained)
+        self.n_features_out_ = self.model_.config.dim
+        return self
+
+    def transform(self, X: Iterable[str]) -> np.ndarray:
+        """Features (N, D) float32 of texts X (N,)."""
+        check_is_fitted(self)
+        encoded = self._encoded(X, self.tokenizer_, self.model_)
+        precision = choose_precision(self.model_.device.type, self.precision)
+        return extract_features(self.model_, encoded, precision, self.pooling, title=None)
+
+
+def as_texts(X: Any) -> list[str]:
+    """A list of str from a list, 1-D array or Series. Raises TypeError naming what is no text."""
+    if isinstance(X, str | bytes) or not isinstance(X, Iterable):
+        raise TypeError(f"give a list of texts, not a {type(X).__name__}")
+    shape: tuple[int, ...] = getattr(X, "shape", (1,))
+    if len(shape) != 1:
+        raise TypeError(f"give texts in one dimension, not an array of shape {shape}")
+    texts = list(X)
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"X[{place}] must be a str, not {type(text).__name__}: {text!r}")
+    if not texts:
+        raise ValueError("no texts were given")
+    return [str(text) for text in texts]  # numpy's str_ as Python's
