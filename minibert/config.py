@@ -138,7 +138,7 @@ class DistilBertConfig:
                 given = dict(enumerate(given))
             id2label = {int(i): str(label) for i, label in dict(given).items()}
             label2id = {str(label): int(i) for label, i in dict(self.label2id).items()}
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):  # the last: int() of infinity
             raise ValueError("id2label must map numbers to names, label2id the reverse") from None
         if not id2label:
             n_labels = 2 if self.num_labels is None else self.num_labels

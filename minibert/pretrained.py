@@ -126,14 +126,14 @@ def weight_files(source: hub.Source) -> list[Path]:
     if index is None:
         raise FileNotFoundError(f"no {WEIGHTS} in {source}; {ONLY_SAFETENSORS}")
     tensors = read_json(index).get("weight_map")
-    names = set(tensors.values()) if isinstance(tensors, dict) else set()
+    names = list(tensors.values()) if isinstance(tensors, dict) else []
     for name in names:
         # Plain names only: an index must not lead out of its folder.
         if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*\.safetensors", name):
             raise ValueError(f"{index}: {name!r} is not the name of a safetensors file")
     if not names:
         raise ValueError(f"{index}: no weight_map, which should name the files of the tensors")
-    return [source.file(name) for name in sorted(names)]
+    return [source.file(name) for name in sorted(set(names))]
 
 
 def tensor_names(name_or_folder: str | Path) -> set[str]:

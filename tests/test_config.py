@@ -99,6 +99,7 @@ def test_a_rate_outside_0_to_1_is_refused_by_name(name, value) -> None:
         ({"id2label": "ab"}, "id2label must map numbers to names"),
         ({"problem_type": "ranking"}, "problem_type must be one of"),
         ({"id2label": {"x": "a"}}, "id2label must map numbers to names"),
+        ({"label2id": {"a": float("inf")}}, "label2id the reverse"),
     ],
 )
 def test_fields_that_make_no_sense_are_refused_by_name(fields, message) -> None:

@@ -1,9 +1,13 @@
 """python -m tokenizer: every step of a text, and one line for a mistake."""
 
+import json
 import subprocess
 import sys
 
 from tests import ROOT
+from tests.reference import VOCAB
+from tokenizer import WordPieceTokenizer
+from tokenizer.__main__ import walk
 
 TEXT = "Tokenizing text is a core task of NLP."
 
@@ -24,3 +28,16 @@ def test_the_command_says_in_one_line_what_is_wrong_with_a_model_name():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1 and "../nowhere" in done.stderr
+
+
+def test_a_word_is_looked_up_in_the_vocabulary_not_among_the_added_tokens(tmp_path):
+    """An added token with normalized=False stands in "newword" alone, not in "NEWWORD"."""
+    (tmp_path / "vocab.txt").write_bytes(VOCAB.read_bytes())
+    added = {"30522": {"content": "newword", "normalized": False}}
+    config = json.dumps({"added_tokens_decoder": added})
+    (tmp_path / "tokenizer_config.json").write_text(config)
+    tok = WordPieceTokenizer.from_pretrained(tmp_path)
+    assert tok.tokenize("newword NEWWORD") == ["newword", "new", "##word"]
+    found, searched = walk("newword NEWWORD", tok).pieces
+    assert found == "newword: 30522"
+    assert searched.startswith("newword: no, newwor: no") and "new: 2047, ##word: " in searched

@@ -8,6 +8,7 @@ import pytest
 from tests import ROOT
 from tests.reference import SPECIAL, VOCAB
 from tokenizer import WordPieceTokenizer
+from tokenizer.rules import Rules
 from tokenizer.words import Words
 
 
@@ -54,6 +55,9 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path):
         ("[]", "list"),
         ('{"do_lower_case": "yes"}', "do_lower_case is 'yes'"),
         ('{"model_max_length": 0}', "model_max_length is 0"),
+        ('{"model_max_length": NaN}', "model_max_length is nan"),
+        ('{"model_max_length": -Infinity}', "model_max_length is -inf"),
+        pytest.param("[" * 100_000, "is not JSON", id="brackets without end"),
         ('{"unk_token": "<unk>"}', "<unk>"),
     ],
 )
@@ -66,7 +70,13 @@ def test_a_damaged_tokenizer_config_is_refused(tmp_path, config, message):
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"model": {"type": "BPE"}}', '{"model": {"type": "WordPiece"}}']
+    "content",
+    [
+        "{",
+        "[]",
+        '{"model": {"type": "BPE"}}',
+        '{"model": {"type": "WordPiece"}}',
+    ],
 )
 def test_a_tokenizer_json_of_another_kind_is_refused(tmp_path, content):
     (tmp_path / "tokenizer.json").write_text(content)
@@ -186,6 +196,15 @@ def test_huge_texts_take_time_in_proportion(tok):
     assert len(tok("é!" * 500_000).input_ids) == 1_000_002
     assert len(tok("[SEP]" * 200_000).input_ids) == 200_002
     assert len(tok.tokenize("a b " * 100_000)) == 200_000
+
+
+@pytest.mark.parametrize("limit", [0, 5, 2**40])
+def test_any_limit_of_a_word_holds_for_many_texts_too(tok, limit):
+    """Texts enough for the cache to list the vocabulary's words, which must obey the limit."""
+    rules = Rules(tok.rules.tokens, max_chars=limit)
+    texts = [*map(str, range(1_100)), "sentence", "two"]
+    by_definition = [[piece.id for piece in rules.pieces(text)] for text in texts]
+    assert Words(rules).rows(texts) == by_definition
 
 
 def test_a_small_memory_stays_small_and_cannot_be_seen_in_results(tok):

@@ -198,6 +198,7 @@ def test_the_official_tokenizer_json_loads(tmp_path, random_texts):
             r"'\[N\]' has the id 40000, not 30522",
         ),
         (("added_tokens",), [{"id": 3, "content": "hello"}], "'hello' has the id 3, not 7592"),
+        (("model", "vocab"), {}, "its vocabulary is empty"),
         (("added_tokens",), [{"id": 30522}], "is no added token"),
         (
             ("added_tokens",),

@@ -51,6 +51,9 @@ def test_a_shard_that_is_missing_or_an_index_that_leads_astray_is_refused(tmp_pa
     index.write_text(text.replace(shard.name, f"../{shard.name}"))
     with pytest.raises(ValueError, match="is not the name of a safetensors file"):
         sharded.load(tmp_path)
+    index.write_text('{"weight_map": {"a": []}}')
+    with pytest.raises(ValueError, match=r"\[\] is not the name of a safetensors file"):
+        sharded.load(tmp_path)
     index.write_text('{"weight_map": {}}')
     with pytest.raises(ValueError, match="no weight_map"):
         sharded.load(tmp_path)

@@ -7,34 +7,33 @@ from typing import NamedTuple
 from tokenizer import schemes
 from tokenizer.encoder import WordPieceTokenizer
 from tokenizer.normalize import split_words
+from tokenizer.rules import Rules
 from tokenizer.wordpiece import wordpiece
 
 
-class Questions:
-    """A vocabulary that notes what it is asked, and what it answers."""
+class LoggedVocab:
+    """A vocabulary that logs every look-up: the piece, and its id or "no"."""
 
-    def __init__(self, tok: WordPieceTokenizer) -> None:
-        self.tok = tok
-        self.notes: list[str] = []
+    def __init__(self, vocab: dict[str, int]) -> None:
+        self.vocab = vocab
+        self.log: list[str] = []
 
     def __contains__(self, piece: object) -> bool:
-        known = piece in self.tok
-        answer = self.tok.convert_tokens_to_ids(str(piece)) if known else "no"
-        self.notes.append(f"{piece}: {answer}")
-        return known
+        self.log.append(f"{piece}: {self.vocab.get(str(piece), 'no')}")
+        return piece in self.vocab
 
 
-def search(word: str, tok: WordPieceTokenizer) -> str:
-    """The way of one word: all pieces that were tried, with their id or "no"."""
-    vocab = Questions(tok)
-    if word in tok.rules.added:
-        return f"{word}: {tok.rules.ids[word]}"
-    found = wordpiece(word, vocab, inner=tok.rules.prefix, max_chars=tok.rules.max_chars)
-    return ", ".join(vocab.notes) + ("" if found else f" -> the whole word is {tok.unk_token}")
+def search(word: str, rules: Rules) -> str:
+    """All pieces of a normalised word that were looked up, with their id or "no"."""
+    vocab = LoggedVocab(rules.vocab)
+    found = wordpiece(word, vocab, inner=rules.prefix, max_chars=rules.max_chars)
+    return ", ".join(vocab.log) + (
+        "" if found else f" -> the whole word is {rules.names.unk_token}"
+    )
 
 
 class Walk(NamedTuple):
-    """A text's way to its pieces: as it is normalised, its words, and each word's search."""
+    """The steps from a text to its pieces: normalised, split into words, each word looked up."""
 
     normalized: str
     words: list[str]
@@ -43,16 +42,21 @@ class Walk(NamedTuple):
 
 def walk(text: str, tok: WordPieceTokenizer) -> Walk:
     """Normalise and split a text, and search the vocabulary for the pieces of each word."""
-    words: list[str] = []
-    normalized = ""
+    normalized, words, pieces = "", [], []
     for part in tok.rules.parts(text):
         normalized += part.text
-        words += [part.token.content] if part.token else split_words(part.text)
-    return Walk(normalized, words, [search(word, tok) for word in words])
+        if part.token:  # an added token is found whole, not looked up piece by piece
+            words.append(part.token.content)
+            pieces.append(f"{part.token.content}: {part.token.id}")
+        else:
+            found = split_words(part.text)
+            words += found
+            pieces += [search(word, tok.rules) for word in found]
+    return Walk(normalized, words, pieces)
 
 
 def steps(text: str, tok: WordPieceTokenizer) -> str:
-    """The whole way of one text, as lines to read."""
+    """All steps of one text, as lines to read."""
     normalized, words, pieces = walk(text, tok)
     encoded = tok(text)
     tokens = tok.convert_ids_to_tokens(encoded.input_ids)

@@ -250,11 +250,7 @@ class WordPieceTokenizer:
         return Rows(ids, [0] * len(ids), n_special)
 
     def _rows_of_pairs(
-        self,
-        texts: list[str],
-        partners: list[str],
-        n_special: int,
-        how: Truncation,
+        self, texts: list[str], partners: list[str], n_special: int, how: Truncation
     ) -> Rows:
         """[CLS] text [SEP] partner [SEP] for every pair."""
         start, end = [self.cls_token_id] * n_special, [self.sep_token_id] * n_special

@@ -49,6 +49,12 @@ class Rules:
     def __post_init__(self) -> None:
         self.vocab = {token: number for number, token in enumerate(self.tokens)}
         self.longest = max(map(len, self.tokens))
+        self._options = (  # of normalize and places, in the order of their parameters
+            self.do_lower_case,
+            self.strip_accents,
+            self.tokenize_chinese_chars,
+            self.clean_text,
+        )
         self._unknown = [self.names.unk_token]
         # The tokens that are found as they are: the special ones, and more_tokens.
         special = {
@@ -74,32 +80,21 @@ class Rules:
         A token that is looked for in normalised text is written in its normalised form, as in
         `tokenizers`.
         """
-        added = {token.id: self._written(token) for token in self.added.values()}
-        return [added.get(i, token) for i, token in enumerate(self.tokens)] + [
-            added[i] for i in sorted(added) if i >= len(self.tokens)
-        ]
+        added = {token.id: self._written(token) for token in self.added_by_id}
+        vocab = [added.get(i, token) for i, token in enumerate(self.tokens)]
+        return vocab + [token for i, token in added.items() if i >= len(vocab)]
+
+    @property
+    def added_by_id(self) -> list[AddedToken]:
+        """The tokens that are found as they are, special ones too, in the order of their ids."""
+        return sorted(self.added.values(), key=lambda token: token.id)
 
     def _written(self, token: AddedToken) -> str:
         return self.normalize(token.content) if token.normalized else token.content
 
     def normalize(self, text: str) -> str:
         """The text cleaned, without accents and in lower case, as far as the options say so."""
-        return normalize(
-            text,
-            self.do_lower_case,
-            self.strip_accents,
-            self.tokenize_chinese_chars,
-            self.clean_text,
-        )
-
-    def _places(self, text: str) -> list[int]:
-        return places(
-            text,
-            self.do_lower_case,
-            self.strip_accents,
-            self.tokenize_chinese_chars,
-            self.clean_text,
-        )
+        return normalize(text, *self._options)
 
     def split(self, word: str) -> list[str]:
         """The pieces of a normalised word; [UNK] alone where the vocabulary lacks one of them."""
@@ -116,7 +111,7 @@ class Rules:
                 yield Part(typed.token, section, range(typed.begin, typed.end))
                 continue
             normalized = self.normalize(section)
-            origins = [typed.begin + place for place in self._places(section)]
+            origins = [typed.begin + place for place in places(section, *self._options)]
             for match in self._normalized.split(normalized):
                 here = slice(match.begin, match.end)
                 yield Part(match.token, normalized[here], origins[here])
@@ -132,15 +127,11 @@ class Rules:
                 pieces = self.split(word[0])
                 begin = word.start()
                 for i, piece in enumerate(pieces):
+                    end = begin + len(piece) - (len(self.prefix) if i > 0 else 0)
                     if len(pieces) == 1:
                         end = word.end()  # also of an unknown word, which is not as long as "[UNK]"
-                    elif i == 0:
-                        end = begin + len(piece)
-                    else:
-                        end = begin + len(piece) - len(self.prefix)
-                    yield Piece(
-                        piece, self.ids[piece], (part.places[begin], part.places[end - 1] + 1)
-                    )
+                    offsets = (part.places[begin], part.places[end - 1] + 1)
+                    yield Piece(piece, self.ids[piece], offsets)
                     begin = end
 
     def may_hold_added(self, chunk: str) -> bool:

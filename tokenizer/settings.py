@@ -22,8 +22,11 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt")  # one of them must be there; the
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 # The fields of tokenizer_config.json that count here, with their types.
-OPTIONS = {"do_lower_case": (bool,), "strip_accents": (bool, NoneType)}
-OPTIONS |= {"tokenize_chinese_chars": (bool,)}
+OPTIONS = {
+    "do_lower_case": (bool,),
+    "strip_accents": (bool, NoneType),
+    "tokenize_chinese_chars": (bool,),
+}
 TYPES = {
     **OPTIONS,
     "model_max_length": (int, float, NoneType),
@@ -115,14 +118,15 @@ def write(given: Settings, folder: Path) -> None:
     rules, names = given.rules, given.rules.names
     config: dict[str, Any] = {option: getattr(rules, option) for option in OPTIONS}
     config["model_max_length"] = given.model_max_length
-    config |= {name: getattr(names, name) for name in NAMES if names != SpecialNames()}
+    if names != SpecialNames():
+        config |= names._asdict()
     if given.clean_up_tokenization_spaces:
         config["clean_up_tokenization_spaces"] = True
     config |= {side: getattr(given, side) for side in ("padding_side", "truncation_side")}
     if rules.more_tokens:
         config["added_tokens_decoder"] = {
             str(token.id): {"content": token.content, **{f: getattr(token, f) for f in FLAGS}}
-            for token in sorted(rules.added.values(), key=lambda token: token.id)
+            for token in rules.added_by_id
         }
     config["tokenizer_class"] = "DistilBertTokenizer"
     texts = {
@@ -205,7 +209,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _length(path: Path, length: float | None) -> int:
     if length is None or length > UNKNOWN_LENGTH:
         return USUAL_LENGTH
-    if length != int(length) or length < 1:
+    if not length >= 1 or length != int(length):  # NaN is not >= 1, and int() would refuse it
         raise ValueError(f"{path}: model_max_length is {length}: give the number of positions")
     return int(length)
 
@@ -276,11 +280,10 @@ def _added_tokens(path: Path, contents: Contents, config: dict[str, Any]) -> tup
         entries[content]["id"] = vocab.get(content, next_id)
         next_id += content not in vocab
     found = sorted((_added_token(path, entry) for entry in entries.values()), key=lambda t: t.id)
-    beyond = [token for token in found if token.content not in vocab]
+    next_id = len(contents.tokens)
     for token in found:
-        expected = vocab.get(token.content)
-        if expected is None:
-            expected = len(contents.tokens) + beyond.index(token)
+        expected = vocab.get(token.content, next_id)
+        next_id += token.content not in vocab
         if token.id != expected:
             raise ValueError(
                 f"{path}: the added token {token.content!r} has the id {token.id}, not "

@@ -26,7 +26,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, brackets without end
         raise ValueError(f"{path} is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no JSON object but a {type(found).__name__}")
@@ -46,6 +46,8 @@ def _contents(found: dict[str, Any]) -> Contents:
     if model.get("type", "WordPiece") != "WordPiece":  # the official file has no "type"
         raise ValueError(f"its model is {model['type']}, not WordPiece")
     vocab = model["vocab"]
+    if not any(vocab):
+        raise ValueError("its vocabulary is empty")
     tokens = sorted(vocab, key=vocab.__getitem__)
     if [vocab[token] for token in tokens] != [*range(len(tokens))]:
         raise ValueError("its ids do not run from 0 without gaps")
@@ -130,23 +132,11 @@ def _frame(processor: Any, ids: dict[str, int]) -> dict[str, str]:
 
 def source(rules: Rules, cleanup: bool) -> str:
     """The text of a tokenizer.json for these rules."""
-    added = [
-        {
-            "id": token.id,
-            "content": token.content,
-            "single_word": token.single_word,
-            "lstrip": token.lstrip,
-            "rstrip": token.rstrip,
-            "normalized": token.normalized,
-            "special": token.special,
-        }
-        for token in sorted(rules.added.values(), key=lambda token: token.id)
-    ]
     chain = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": added,
+        "added_tokens": [token._asdict() for token in rules.added_by_id],
         "normalizer": {
             "type": "BertNormalizer",
             "clean_text": rules.clean_text,

@@ -94,13 +94,10 @@ def lengths_kept(first: int, second: int, space: int, strategy: str) -> tuple[in
         if first <= second:
             return shorter, space - shorter
         return space - shorter, shorter
-    if strategy == "only_first":
-        first_kept, second_kept, left = first - excess, second, first - excess
-    else:
-        first_kept, second_kept, left = first, second - excess, second - excess
-    if left <= 0:  # nothing would be left of the one text that may be cut
+    if excess >= (first if strategy == "only_first" else second):
+        # Nothing would be left of the one text that may be cut.
         raise ValueError(
             f"truncation={strategy!r} would have to cut off {excess} tokens, but the text and its "
             f"partner have {first} and {second}: raise max_length or use 'longest_first'"
         )
-    return first_kept, second_kept
+    return (first - excess, second) if strategy == "only_first" else (first, second - excess)

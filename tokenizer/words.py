@@ -90,9 +90,9 @@ class Words(dict[str, Ids]):
     def _plain_words(self) -> list[str]:
         """The vocabulary's words for which a text that is this word becomes this one token."""
         # One search in all tokens at once: tested one by one, they would take three times as long.
-        letters = "[0-9a-z]" if self.do_lower_case else "[0-9A-Za-z]"
-        pattern = f"^{letters}{{1,{self.rules.max_chars}}}$"
+        pattern = "^[0-9a-z]+$" if self.do_lower_case else "^[0-9A-Za-z]+$"
         words = re.findall(pattern, "\n".join(self.rules.tokens), re.MULTILINE)
+        words = [word for word in words if len(word) <= self.rules.max_chars]
         if self.hint:  # a punctuation mark, so no added token stands in a word
             return words
         return [word for word in words if not self.rules.may_hold_added(word)]
