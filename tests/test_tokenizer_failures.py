@@ -9,6 +9,7 @@ from tests import ROOT
 from tests.reference import SPECIAL, VOCAB
 from tokenizer import WordPieceTokenizer
 from tokenizer.rules import Rules
+from tokenizer.special import AddedToken, SpecialNames
 from tokenizer.words import Words
 
 
@@ -205,6 +206,15 @@ def test_any_limit_of_a_word_holds_for_many_texts_too(tok, limit):
     texts = [*map(str, range(1_100)), "sentence", "two"]
     by_definition = [[piece.id for piece in rules.pieces(text)] for text in texts]
     assert Words(rules).rows(texts) == by_definition
+
+
+def test_an_added_token_that_normalising_completes_is_found_by_the_cache_too():
+    """Without its accent U+226E is "<": the text has no "<", and yet holds the token <user>."""
+    names = SpecialNames("<pad>", "<unk>", "<s>", "</s>", "<mask>")
+    user = AddedToken("<user>", 7, special=False, normalized=True)
+    rules = Rules((*names, "a", "user"), names=names, more_tokens=(user,))
+    assert [piece.id for piece in rules.pieces("a \u226euser>")] == [5, 7]
+    assert Words(rules).rows(["a \u226euser>"]) == [[5, 7]]
 
 
 def test_a_small_memory_stays_small_and_cannot_be_seen_in_results(tok):

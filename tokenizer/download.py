@@ -7,16 +7,14 @@ take minutes where nothing answers; a few more tries; one sentence in the place 
 """
 
 import os
-import shutil
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 TIMEOUT = 7.0  # seconds that the Hub has for its first answer
 WAITS = (1.0, 2.0, 3.0)  # seconds before the second, third and fourth try ...
@@ -26,8 +24,7 @@ SAY_EVERY = 20.0  # seconds between the lines about a download that is not on a 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Repository:
+class Repository(NamedTuple):
     """A repository of the Hub at a revision: a branch, a tag or a commit."""
 
     name: str  # owner/name
@@ -245,6 +242,8 @@ def wished_wait(error: Exception) -> float:
 
 def explained(error: Exception, repository: Repository, what: str) -> OSError:
     """The error that tells the cause in one sentence, and what to do about it."""
+    import shutil  # here, because only a full disk needs it
+
     from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RevisionNotFoundError
 

@@ -8,9 +8,10 @@ import hashlib
 import importlib.util
 import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
 from tokenizer import download
 from tokenizer.download import Repository
@@ -35,13 +36,12 @@ NAME = re.compile(r"((?:\w[\w.-]*/)?\w[\w.-]*)(?:@(\w[\w./-]*))?", re.ASCII)  # 
 STATED = re.compile(r"[0-9a-f]{64}")  # how the Hub's cache names a large file: by its sha256
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A folder, or a repository of the Hub. Files are fetched when they are asked for."""
 
     folder: Path | None = None
     repository: Repository | None = None  # where folder is None
-    sha256: dict[str, str] = field(default_factory=dict)  # by filename: what a file must have
+    sha256: Mapping[str, str] = {}  # by filename: what a file must have
 
     def __str__(self) -> str:
         return str(self.repository if self.folder is None else self.folder)

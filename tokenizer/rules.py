@@ -6,14 +6,15 @@ equal.
 
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tokenizer.normalize import find_words, normalize
 from tokenizer.places import places
 from tokenizer.special import AddedToken, Finder, SpecialNames
 from tokenizer.wordpiece import MAX_CHARS, wordpiece
+
+BERTS_NAMES = SpecialNames()
 
 
 class Part(NamedTuple):
@@ -32,46 +33,55 @@ class Piece(NamedTuple):
     offsets: tuple[int, int]
 
 
-@dataclass
 class Rules:
     """A vocabulary, and all that decides which tokens a text becomes. Not to be changed later."""
 
-    tokens: tuple[str, ...]  # a token's id is its place
-    do_lower_case: bool = True
-    strip_accents: bool | None = None  # None: as do_lower_case
-    tokenize_chinese_chars: bool = True
-    clean_text: bool = True
-    names: SpecialNames = field(default_factory=SpecialNames)
-    more_tokens: tuple[AddedToken, ...] = ()  # beside the special ones, or with other flags
-    prefix: str = "##"
-    max_chars: int = MAX_CHARS
-
-    def __post_init__(self) -> None:
-        self.vocab = {token: number for number, token in enumerate(self.tokens)}
-        self.longest = max(map(len, self.tokens))
-        self._options = (  # of normalize and places, in the order of their parameters
-            self.do_lower_case,
-            self.strip_accents,
-            self.tokenize_chinese_chars,
-            self.clean_text,
-        )
-        self._unknown = [self.names.unk_token]
+    # Not a dataclass: importing dataclasses would take as long as half of this package (10 ms).
+    def __init__(
+        self,
+        tokens: tuple[str, ...],  # a token's id is its place
+        do_lower_case: bool = True,
+        strip_accents: bool | None = None,  # None: as do_lower_case
+        tokenize_chinese_chars: bool = True,
+        clean_text: bool = True,
+        names: SpecialNames = BERTS_NAMES,
+        more_tokens: tuple[AddedToken, ...] = (),  # beside the special ones, or with other flags
+        prefix: str = "##",
+        max_chars: int = MAX_CHARS,
+    ) -> None:
+        self.tokens, self.names, self.more_tokens = tokens, names, more_tokens
+        self.do_lower_case, self.strip_accents = do_lower_case, strip_accents
+        self.tokenize_chinese_chars, self.clean_text = tokenize_chinese_chars, clean_text
+        self.prefix, self.max_chars = prefix, max_chars
+        # Of normalize and places, in the order of their parameters.
+        self._options = (do_lower_case, strip_accents, tokenize_chinese_chars, clean_text)
+        self.vocab = {token: number for number, token in enumerate(tokens)}
+        self.longest = max(map(len, tokens))
+        self._unknown = [names.unk_token]
         # The tokens that are found as they are: the special ones, and more_tokens.
-        special = {
-            name: AddedToken(name, self.vocab[name]) for name in self.names if name in self.vocab
-        }
-        self.added = special | {token.content: token for token in self.more_tokens}
+        special = {name: AddedToken(name, self.vocab[name]) for name in names if name in self.vocab}
+        self.added = special | {token.content: token for token in more_tokens}
         self.ids = self.vocab | {token.content: token.id for token in self.added.values()}
         # Where they are looked for: in the text as it was typed, or in the normalised text.
-        tokens = self.added.values()
-        self._typed = Finder({t.content: t for t in tokens if not t.normalized})
-        self._normalized = Finder({self._written(t): t for t in tokens if t.normalized})
-        # A punctuation mark that every added token contains ("["), or "". No rule makes such a mark
-        # of another character, so a text without it holds no added token.
-        self.hint = min(set(string.punctuation).intersection(*self.added), default="")
+        added = self.added.values()
+        self._typed = Finder({t.content: t for t in added if not t.normalized})
+        self._normalized = Finder({self._written(t): t for t in added if t.normalized})
+        # A punctuation mark that every added token contains ("["), or "". A text without it holds
+        # no added token, for no rule makes such a mark of another character ...
+        marks = set(string.punctuation)
+        if any(token.normalized for token in added):
+            marks -= set("<=>`;")  # ... but these: without its accent, "\u226e" is "<"
+        self.hint = min(marks.intersection(*self.added), default="")
         # Whether the tokens of a text are those of its chunks between spaces, one by one: so unless
         # some added token has white space in it.
         self.chunks_are_independent = all(token.split() == [token] for token in self.added)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all that was given is equal; the rest is made of it."""
+        return isinstance(other, Rules) and self._given() == other._given()
+
+    def _given(self) -> tuple[Any, ...]:
+        return self.tokens, self._options, self.names, self.more_tokens, self.prefix, self.max_chars
 
     @cached_property
     def all_tokens(self) -> list[str]:

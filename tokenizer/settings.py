@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from tokenizer import tokenizer_json
 from tokenizer.inputs import choose
 from tokenizer.normalize import WHITE_SPACE
-from tokenizer.rules import Rules
+from tokenizer.rules import BERTS_NAMES, Rules
 from tokenizer.special import AddedToken, SpecialNames
 from tokenizer.tensors import SIDES
 from tokenizer.tokenizer_json import Contents, read_object
+from tokenizer.wordpiece import MAX_CHARS
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt")  # one of them must be there; the first one decides
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
@@ -118,7 +119,7 @@ def write(given: Settings, folder: Path) -> None:
     rules, names = given.rules, given.rules.names
     config: dict[str, Any] = {option: getattr(rules, option) for option in OPTIONS}
     config["model_max_length"] = given.model_max_length
-    if names != SpecialNames():
+    if names != BERTS_NAMES:
         config |= names._asdict()
     if given.clean_up_tokenization_spaces:
         config["clean_up_tokenization_spaces"] = True
@@ -134,7 +135,7 @@ def write(given: Settings, folder: Path) -> None:
         "tokenizer_config.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n",
     }
     more = (rules.prefix, rules.max_chars, rules.clean_text, given.cleanup)
-    usual = (Rules.prefix, Rules.max_chars, Rules.clean_text, True)
+    usual = ("##", MAX_CHARS, True, True)
     if more != usual or any(t != t.rstrip(WHITE_SPACE) or "\n" in t for t in rules.tokens):
         texts["tokenizer.json"] = tokenizer_json.source(rules, given.cleanup)
     for name in (*VOCABULARIES, *BESIDE):
