@@ -8,7 +8,7 @@ from typing import Any, Self
 from minibert.bert import CONFIG_NAMES, is_bert, translate_config
 
 SIZES = ("vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim")
-MOST_LABELS = 2**20
+MOST_LABELS = 2**20  # far more than any classifier has; see _settle_labels
 DROPOUTS = ("dropout", "attention_dropout", "seq_classif_dropout")
 ACTIVATIONS = ("gelu", "relu")
 LABELS = ("num_labels", "id2label", "label2id", "problem_type")

@@ -56,7 +56,7 @@ def read_header(files: list[Any], is_bert: bool) -> dict[str, Entry]:
     """Every tensor of these open files, by the name that it has in our models.
 
     A head model's file puts "distilbert." before the names of the encoder; it is taken off, so that
-    one file serves all three models."""
+    one file serves the encoder alone and every head."""
     header: dict[str, Entry] = {}
     for file in files:
         for source in file.keys():  # noqa: SIM118 (not a dict)

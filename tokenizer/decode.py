@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 # Spaces that BERT's decoder takes out around punctuation and in contractions. The order counts,
 # and each rule sees one token at a time, with the space before it: "don ' t" stays apart.
-CLOSER = {
+CLEANED_UP = {
     " .": ".",
     " ?": "?",
     " !": "!",
@@ -29,12 +29,12 @@ def tokens_to_text(tokens: Iterable[str], prefix: str = "##", cleanup: bool = Tr
     for token in tokens:
         if words:  # the first token stays as it is, even with "##"
             token = token[len(prefix) :] if token.startswith(prefix) else f" {token}"
-        words.append(closer(token) if cleanup else token)
+        words.append(clean_up_spaces(token) if cleanup else token)
     return "".join(words)
 
 
-def closer(text: str) -> str:
+def clean_up_spaces(text: str) -> str:
     """A token or, for tokenizers with clean_up_tokenization_spaces, a text without these spaces."""
-    for wide, close in CLOSER.items():
+    for wide, close in CLEANED_UP.items():
         text = text.replace(wide, close)
     return text

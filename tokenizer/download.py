@@ -91,7 +91,7 @@ def fetch_file(repository: Repository, filename: str, again: bool = False) -> Pa
             return None
         return Path(path)
 
-    return persist(transfer, repository, filename)
+    return with_retries(transfer, repository, filename)
 
 
 def get_files(repository: Repository, patterns: list[str]) -> Path:
@@ -115,16 +115,16 @@ def get_files(repository: Repository, patterns: list[str]) -> Path:
         return snapshot(local_files_only=True)
     except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError):
         pass
-    return persist(lambda: snapshot(max_workers=2), repository, " and ".join(patterns))
+    return with_retries(lambda: snapshot(max_workers=2), repository, " and ".join(patterns))
 
 
-def persist(transfer: Callable[[], T], repository: Repository, what: str) -> T:
+def with_retries(transfer: Callable[[], T], repository: Repository, what: str) -> T:
     """What `transfer` returns, tried again after trouble that may pass. Raises OSError."""
     first_failure = 0.0
     for wait in (*WAITS, None):
         is_answered, asked = False, time.monotonic()
         try:
-            with plain_http(), said_now_and_then(repository, what):
+            with plain_http(), progress_lines(repository, what):
                 ask(repository, what)
                 is_answered = True
                 return transfer()
@@ -137,7 +137,7 @@ def persist(transfer: Callable[[], T], repository: Repository, what: str) -> T:
             is_late |= is_answered and "Timeout" in type(error).__name__
             if wait is None or is_late or not may_pass(error):
                 raise explained(error, repository, what) from error
-            time.sleep(max(wait, wished_wait(error)))
+            time.sleep(max(wait, retry_after(error)))
     raise AssertionError("the last round returns or raises")
 
 
@@ -187,7 +187,7 @@ def plain_http() -> Iterator[None]:
 
 
 @contextmanager
-def said_now_and_then(repository: Repository, what: str) -> Iterator[None]:
+def progress_lines(repository: Repository, what: str) -> Iterator[None]:
     """Off a terminal, where no progress bar is drawn, a line on stderr every SAY_EVERY seconds."""
     done = threading.Event()
     start = time.monotonic()
@@ -233,7 +233,7 @@ def status_of(error: BaseException | None) -> int | None:
     return None if error is None else status_of(error.__cause__)
 
 
-def wished_wait(error: Exception) -> float:
+def retry_after(error: Exception) -> float:
     """The seconds of a Retry-After header, with a limit."""
     response = getattr(error, "response", None)
     wish = "" if response is None else response.headers.get("Retry-After", "")
@@ -278,7 +278,7 @@ def explained(error: Exception, repository: Repository, what: str) -> OSError:
             "unset it, or give a folder"
         )
     if isinstance(error, OSError) and error.errno is not None:  # this machine, not the network
-        free = shutil.disk_usage(existing(repository.cache)).free / 1e6
+        free = shutil.disk_usage(nearest_existing(repository.cache)).free / 1e6
         return type(error)(
             f"{start}: cannot write to the cache {error.filename or constants.HF_HUB_CACHE}: "
             f"{os.strerror(error.errno)} ({free:.0f} MB free); "
@@ -301,6 +301,6 @@ def host_of(error: BaseException | None) -> str:
     return constants.ENDPOINT if error is None else host_of(error.__cause__)
 
 
-def existing(folder: Path) -> Path:
+def nearest_existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that exists."""
-    return folder if folder.exists() or folder == folder.parent else existing(folder.parent)
+    return folder if folder.exists() or folder == folder.parent else nearest_existing(folder.parent)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tokenizer import files, inputs, settings, tensors, truncate
-from tokenizer.decode import closer, tokens_to_text
+from tokenizer.decode import clean_up_spaces, tokens_to_text
 from tokenizer.rules import Rules
 from tokenizer.settings import Settings
 from tokenizer.tensors import Column, Encoding, Padding
@@ -53,7 +53,9 @@ class WordPieceTokenizer:
         strip_accents: bool | None = None,
         tokenize_chinese_chars: bool = True,
     ) -> Self:
-        """The tokenizer of a vocabulary file: a token a line, its id the number of lines before."""
+        """The tokenizer of a vocabulary file: a token a line, its id the number of lines before.
+
+        Raises OSError where the file cannot be read, ValueError where it is no vocabulary."""
         tokens = tuple(settings.read_vocab(Path(path)))
         rules = Rules(tokens, do_lower_case, strip_accents, tokenize_chinese_chars)
         settings.check(Path(path), rules)
@@ -61,7 +63,9 @@ class WordPieceTokenizer:
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str]) -> Self:
-        """The tokenizer of a folder, of a Hub name, or "demo": the packaged one."""
+        """The tokenizer of a folder, of a Hub name, or "demo": the packaged one.
+
+        Raises OSError where a file cannot be had, ValueError where it cannot be followed."""
         return cls(settings.read(files.find(name)))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -315,7 +319,7 @@ class WordPieceTokenizer:
             special = set(self.all_special_tokens)
             tokens = [token for token in tokens if token not in special]
         text = self.convert_tokens_to_string(tokens)
-        return closer(text) if self.settings.clean_up_tokenization_spaces else text
+        return clean_up_spaces(text) if self.settings.clean_up_tokenization_spaces else text
 
     def batch_decode(self, batch: Iterable[Any], skip_special_tokens: bool = False) -> list[str]:
         """The texts of many sequences of ids."""

@@ -108,7 +108,7 @@ def read(paths: Mapping[str, Path]) -> Settings:
         _length(config_path, config.get("model_max_length")),
         cleanup=contents.cleanup,
         clean_up_tokenization_spaces=bool(config.get("clean_up_tokenization_spaces")),
-        **{**contents.sides, **sides},
+        **(contents.sides | sides),
     )
 
 

@@ -16,7 +16,7 @@ from tokenizer.rules import Rules
 Ids = tuple[int, ...]
 
 LONGEST_KEY = 200  # characters; a longer chunk is hardly seen twice, and would fill the memory
-FEW = 1_000  # chunks; who reads fewer never pays for a list of the vocabulary's words
+FEW = 1_000  # chunks; a program that reads fewer never lists the vocabulary's words
 ASCII_WORD = re.compile("[0-9A-Za-z]+|[!-/:-@[-`{-~]")
 
 
@@ -40,7 +40,7 @@ def is_word(chunk: str) -> bool:
 class Words(dict[str, Ids]):
     """A cache: words[chunk] gives the ids of a chunk of text without spaces.
 
-    It holds at most `size` chunks and, once it is worth it, the vocabulary's plain words. A full
+    It holds at most `size` chunks and, once FEW have been seen, the words of the vocabulary. A full
     cache is emptied; this changes speed, never results.
     """
 
@@ -48,7 +48,7 @@ class Words(dict[str, Ids]):
         super().__init__()
         self.rules = rules
         self.size = size
-        self.known: dict[str, Ids] = {}  # the vocabulary's plain words, not listed yet
+        self.known: dict[str, Ids] = {}  # see _plain_words; empty until they are listed
         self.max_entries = min(size, FEW)
         # Under their own names, because they are asked for at every new chunk.
         self.hint, self.do_lower_case = rules.hint, rules.do_lower_case
