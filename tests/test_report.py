@@ -280,7 +280,7 @@ def test_a_click_on_a_cell_of_the_confusion_matrix_shows_its_texts(run_folder, b
     for place in range(cells.count()):
         cell = cells.nth(place)
         names = cell.get_attribute("data-true"), cell.get_attribute("data-predicted")
-        counts[names] = int(cell.locator("text").first.inner_html())
+        counts[names] = int(cell.text_content())
     files = read_run(run_folder).predictions
     expected = files.groupby(["label", "predicted_label"]).size().to_dict()
     assert counts == {(a, b): expected.get((a, b), 0) for a in LABELS for b in LABELS}
