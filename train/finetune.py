@@ -70,7 +70,8 @@ def run(options: FinetuneOptions) -> Result:
         job.processes.wait()  # rank 0 changes the folder only after all have read their checkpoint
         if job.processes.is_main:
             begin(run, loaded, history)
-        note = " (suited to the packaged weights)" if options.model == "demo" else ""
+        is_packaged = options.model == "demo" and not {"lr", "epochs"} & options.given.keys()
+        note = " (suited to the packaged weights)" if is_packaged else ""
         rate = f"learning rate {options.lr:g}, {options.epochs} epochs{note}"
         print(f"{options.model} on {describe(loaded.data)}; {rate}")
         print(f"{job.precision}; {job.update.total_steps} steps of {job.steps.step_size} texts")
