@@ -26,6 +26,7 @@ def test_off_a_terminal_there_are_plain_lines_now_and_then(monkeypatch, capsys) 
 
 
 def test_short_work_prints_nothing_off_a_terminal(capsys) -> None:
+    pytest.importorskip("ipykernel", reason="needs ipykernel")  # imported is not yet in a notebook
     with progress("train", 3, "steps") as bar:
         bar.update(3)
     assert capsys.readouterr() == ("", "")

@@ -24,6 +24,12 @@ class Lines:
         """Nothing to do: `write` has flushed."""
 
 
+def in_notebook() -> bool:
+    """Whether this process is a notebook's kernel; that IPython is imported alone says nothing."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
 def progress(title: str, total: int | None, unit: str, done: int = 0, quiet: bool = False) -> tqdm:
     """A tqdm progress bar; off a terminal, lines such as
     'train: 120/1000 steps, 3.1 steps/s, 04:43 left, loss 0.412'.
@@ -41,7 +47,7 @@ def progress(title: str, total: int | None, unit: str, done: int = 0, quiet: boo
         "ncols": columns,
         "nrows": lines,
     }
-    if not sys.stderr.isatty() and "ipykernel" not in sys.modules:
+    if not sys.stderr.isatty() and not in_notebook():
         shape = {
             "bar_format": "{desc}: " + text,
             "file": Lines(),
