@@ -10,6 +10,7 @@ import pytest
 import transformers
 from safetensors.numpy import load_file
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -27,6 +28,7 @@ CHECKS = [
     "check_set_params",
     "check_estimator_cloneable",
     "check_estimator_repr",
+    "check_estimators_unfitted",
     "check_mixin_order",
     "check_valid_tag_types",
 ]
@@ -178,6 +180,9 @@ def test_balanced_classes_and_frozen_layers_change_the_result(fitted, rows, sett
         (["good", float("nan")], [0, 1], r"X\[1\] must be a str, not float"),
         (["good", "bad"], [1, 1], "every label is"),
         (["good", "bad"], [1, 0, 1], "2 texts, but 3 labels"),
+        (["good", "bad", "so"], [1.0, 2.0, float("nan")], r"y\[2\] is missing"),
+        (["good", "bad", "so"], ["a", None, "b"], r"y\[1\] is missing"),
+        (["good", "bad"], [1, "1"], r"y\[1\] a str: give labels of one type"),
         ([], [], "no texts"),
         (np.array([["good"], ["bad"]]), [0, 1], "one dimension"),
     ],
@@ -204,3 +209,39 @@ def test_fit_prints_nothing_and_leaves_nothing(
     assert captured.out == captured.err == "" and os.listdir(tmp_path) == []
     model.save(tmp_path / "final")
     assert json.loads((tmp_path / "final" / "classes.json").read_text()) == list(model.classes_)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "save"])
+def test_one_that_is_not_fitted_says_so(method, tmp_path) -> None:
+    with pytest.raises(NotFittedError):
+        getattr(TextClassifier(), method)(tmp_path if method == "save" else ["a text"])
+    with pytest.raises(NotFittedError):
+        TextEncoder().transform(["a text"])
+
+
+@pytest.mark.parametrize(
+    ("written", "error"), [("{oops", "corrupt"), ('["x"]', "agree"), ("3", "agree")]
+)
+def test_classes_of_another_model_are_refused(fitted, tmp_path, written, error) -> None:
+    fitted.save(tmp_path / "m")
+    (tmp_path / "m" / "classes.json").write_text(written)
+    with pytest.raises(ValueError, match=error):
+        TextClassifier.load(tmp_path / "m", device="cpu")
+
+
+def test_labels_that_cannot_be_saved_leave_no_half_folder(settings, tmp_path) -> None:
+    days = np.array(["2020-01-01", "2021-01-01"], "datetime64[D]")
+    model = TextClassifier(**settings | {"epochs": 1}).fit(["good", "bad"], days)
+    with pytest.raises(TypeError, match="date"):
+        model.save(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_balanced_weights_help_the_rare_class_and_the_model_is_in_eval_mode(settings) -> None:
+    texts, labels = ["a day"] * 10, [0] * 9 + [1]
+    rare = {}
+    for weight in (None, "balanced"):
+        model = TextClassifier(**settings | {"class_weight": weight}).fit(texts, labels)
+        assert not any(part.training for part in model.model_.modules())
+        rare[weight] = model.predict_proba(["a day"])[0, 1]
+    assert rare["balanced"] > rare[None]

@@ -108,7 +108,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         Raises TypeError or ValueError for texts that are none, for fewer than two classes, and for
         a parameter that the command line would refuse; ArithmeticError where training diverges."""
         texts = as_texts(X)
-        labels = column_or_1d(y)
+        labels = as_labels(y)
         if len(texts) != len(labels):
             raise ValueError(f"{len(texts)} texts, but {len(labels)} labels")
         self.classes_, ids = np.unique(labels, return_inverse=True)
@@ -148,28 +148,31 @@ class TextClassifier(ClassifierMixin, TextEstimator):
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
         """The most probable label of each text (N,), of the type that was given to fit."""
+        check_is_fitted(self)  # before classes_ is looked for
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def save(self, folder: str | Path) -> None:
-        """Write what a run's final/ holds: for load, predict --model and transformers."""
+        """Write what a run's final/ holds: for load, predict --model and transformers.
+
+        Raises TypeError for labels that JSON cannot write, such as dates, before it writes."""
         check_is_fitted(self)
+        text = json.dumps(self.classes_.tolist())
         folder = Path(folder)
         self.model_.save_pretrained(folder)
         self.tokenizer_.save_pretrained(folder)
-        text = json.dumps(self.classes_.tolist())
         write_whole(folder / CLASSES, lambda file: file.write_text(text, encoding="utf-8"))
 
     @classmethod
     def load(cls, folder: str | Path, **parameters: Any) -> Self:
         """A fitted one from a folder that `save` or a fine-tuning run (RUN/final) has written;
-        without classes.json, labels are the names in config.json. parameters: as for __init__."""
+        without classes.json, labels are the names in config.json. parameters: as for __init__.
+
+        Raises ValueError if classes.json is corrupt or has other labels than config.json."""
         fitted = cls(str(folder), **parameters)
         device = choose_precision(fitted.device, fitted.precision).device
         fitted.model_ = load_classifier(Path(folder)).to(device)
         fitted.tokenizer_ = WordPieceTokenizer.from_pretrained(Path(folder))
-        file = Path(folder) / CLASSES
-        names = fitted.model_.config.label_names
-        fitted.classes_ = np.array(json.loads(file.read_text("utf-8")) if file.exists() else names)
+        fitted.classes_ = read_classes(Path(folder) / CLASSES, fitted.model_.config.label_names)
         return fitted
 
 
@@ -231,3 +234,31 @@ def as_texts(X: Any) -> list[str]:
     if not texts:
         raise ValueError("no texts were given")
     return [str(text) for text in texts]  # numpy's str_ as Python's
+
+
+def as_labels(y: Any) -> np.ndarray:
+    """Labels (N,) from a list, array or Series. Raises TypeError where text is mixed with other
+    types, ValueError where a label is missing, naming the place."""
+    # As objects first: numpy would write the 1 of [1, "a"] as a text without a word.
+    cells = column_or_1d(np.asarray(y, dtype=object))
+    for place, cell in enumerate(cells):
+        if pd.isna(cell):
+            raise ValueError(f"y[{place}] is missing: {cell!r}; leave its text out")
+        if isinstance(cell, str) != isinstance(cells[0], str):
+            kinds = f"{type(cells[0]).__name__}, y[{place}] a {type(cell).__name__}"
+            raise TypeError(f"y[0] is a {kinds}: give labels of one type")
+    return column_or_1d(y)
+
+
+def read_classes(file: Path, names: list[str]) -> np.ndarray:
+    """The labels (C,) in classes.json, or without that file the names in config.json."""
+    if not file.exists():
+        return np.array(names)
+    try:
+        classes = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is corrupt: {error}") from None
+    # A model saved into the folder later would else answer with the labels of the one before.
+    if not isinstance(classes, list) or [str(label) for label in classes] != names:
+        raise ValueError(f"{file} does not agree with config.json's labels {names}; delete it")
+    return np.array(classes)
