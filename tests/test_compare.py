@@ -62,7 +62,12 @@ def test_the_page_draws_a_bar_per_accuracy_and_a_curve_per_trained_run(two_runs,
 
 @pytest.mark.parametrize(
     ("folders", "message"),
-    [((), "runs is missing"), ((0,), "name the folders of two runs"), ((0, None), "not a run")],
+    [
+        ((), "runs is missing"),
+        ((0,), "name the folders of two runs"),
+        ((0, 0), "name the folders of two runs"),
+        ((0, None), "not a run"),
+    ],
 )
 def test_what_cannot_be_compared_is_refused(two_runs, tmp_path, folders, message) -> None:
     words = [str(tmp_path) if n is None else two_runs[n] for n in folders]

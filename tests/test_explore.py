@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 
+import train
 from train.findings import typical_words
 
 
@@ -100,6 +102,17 @@ def test_texts_of_the_same_token_ids_are_one_text(explore, tmp_path) -> None:
     tables, out = explore("--train-file", train, "--test-file", test)
     assert tables["shared between splits"][0]["texts"] == 1
     assert "1 texts of a later split occur in an earlier one too" in out
+
+
+def test_a_class_without_a_text_leaves_no_nan_in_explore_json(tmp_path, tiny_model) -> None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"])})
+    rows = Dataset.from_dict({"text": ["one", "two", "six"], "label": [0, 0, 1]}, features)
+    folder = tmp_path / "run"
+    train.run("explore", dataset={"train": rows}, model=tiny_model, output_dir=folder)
+    text = (folder / "explore.json").read_text(encoding="utf-8")
+    tables = json.loads(text, parse_constant=pytest.fail)["tables"]
+    words = {row["label"]: row["mean"] for row in tables["words per text"]}
+    assert words == {"a": 1, "b": 1, "c": None}
 
 
 def test_typical_words_are_those_that_a_class_uses_more_than_the_others() -> None:

@@ -117,6 +117,22 @@ def test_types_of_a_parquet_file_stay(command, tmp_path) -> None:
     assert written["predicted_label"].to_pylist()[1] == ""
 
 
+@pytest.mark.parametrize("n_blank", [0, 3])
+@pytest.mark.parametrize("more", [[], ["i feel fine"]])
+def test_parquets_new_columns_have_their_types_whatever_the_first_rows_hold(
+    command, tmp_path, monkeypatch, n_blank, more
+) -> None:
+    monkeypatch.setattr(train.predict, "CHUNK", 3)
+    source, output = tmp_path / "in.csv", tmp_path / "out.parquet"
+    source.write_text("text\n" + '" "\n' * n_blank + "".join(f"{text}\n" for text in more))
+    done = command("predict", "--file", str(source), "--output", str(output))
+    assert done.status == 0, done.err
+    table = parquet.read_table(output)
+    assert table.num_rows == n_blank + len(more)
+    assert table.schema.field("predicted_label").type == pyarrow.string()
+    assert table.schema.field("probability").type == pyarrow.float64()
+
+
 def test_another_text_column_and_the_tutorials_lines_can_be_read(command, tmp_path) -> None:
     file = write(tmp_path / "in.csv", [{"tweet": "fine", "text": "x"}])
     result = command("predict", "--file", file, "--text-column", "tweet")

@@ -216,6 +216,20 @@ def test_a_class_of_one_text_is_no_suspect() -> None:
     assert 7 not in set(suspects(features, rows, ["a", "b", "c"], seed=1)["row"])
 
 
+@pytest.mark.parametrize("labels", ["ab", "aab", "abb", "abc", "aabc"])
+def test_a_handful_of_texts_is_probed_and_no_figure_is_made_up(probe, tmp_path, labels) -> None:
+    """Folds that hold one class alone fit nothing, and as many classes as texts have no plane."""
+    path = tmp_path / "few.csv"
+    path.write_text("text,label\n" + "".join(f"text {n},{c}\n" for n, c in enumerate(labels)))
+    result = probe("--train-file", str(path), "--eval-file", str(path))
+    assert result.status == 0, result.err
+    assert "cross-validated accuracy" not in result.out and "nan" not in result.out
+    single = {label for label in labels if labels.count(label) == 1}
+    table = read_csv(result.folder / "suspects.csv")
+    assert not single & set(table["label"]) and "" not in set(table["label_probability"])
+    assert len(read_csv(result.folder / "map.csv")) == len(labels)
+
+
 def test_probing_needs_a_training_split(probe, few_sentences) -> None:
     refused = probe("--test-file", str(few_sentences / "test.csv"))
     assert refused.status == 2 and "--train-file" in refused.err

@@ -17,7 +17,7 @@ FIGURES = ("accuracy", "baseline", "f1", "macro_f1", "loss")
 
 def run(options: CompareOptions) -> Result:
     """Print and draw what the run folders say; compare.json holds it."""
-    if len(options.runs) < 2:
+    if len({Path(name).resolve() for name in options.runs}) < 2:
         raise ValueError(f"only {options.runs[0]} to compare: name the folders of two runs")
     with Run("compare", options) as run:
         files = {name: read_folder(name) for name in options.runs}

@@ -11,7 +11,7 @@ import pandas as pd
 from tokenizer import WordPieceTokenizer
 from train.data import Data, describe, load_data
 from train.device import current_processes
-from train.findings import findings, typical_words
+from train.findings import LISTED, findings, typical_words
 from train.options import ExploreOptions
 from train.progress import progress
 from train.runs import Result, Run, write_csv, write_json
@@ -19,7 +19,6 @@ from train.tables import number, print_table
 
 CHUNK = 10_000  # texts encoded at a time: how often the progress bar moves
 SHOWN = 5  # examples of each kind on the terminal
-LISTED = 200  # and in explore.json
 EXAMPLE = ["split", "label_name", "words", "tokens", "text"]
 
 
@@ -43,8 +42,7 @@ def run(options: ExploreOptions) -> Result:
             "shortest texts": texts.nsmallest(SHOWN, "tokens")[EXAMPLE],
         }
         run.open(labels=data.labels)
-        # to_dict turns numpy's numbers into Python's, which JSON can hold.
-        rows = {title: table.to_dict("records") for title, table in tables.items()}
+        rows = {title: records(table) for title, table in tables.items()}
         found = findings(texts, limit)
         explored = {"limit": limit, "findings": found, "tables": rows}
         explored["typical words"] = typical_words(
@@ -158,6 +156,12 @@ def conflicts(texts: pd.DataFrame) -> pd.DataFrame:
             places = df["label_name"] + " (" + df["split"] + ")"
             rows.append({"labels": ", ".join(places), "text": df["text"].iloc[0]})
     return pd.DataFrame(rows[:LISTED])
+
+
+def records(table: pd.DataFrame) -> list[dict]:
+    """A table's rows as JSON can hold them: Python's numbers, None for NaN (the words per text of a
+    class without any)."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def show(title: str, table: pd.DataFrame) -> None:

@@ -156,23 +156,29 @@ def json_writer(file: IO[str], columns: list[str]) -> Write:
 @contextmanager
 def parquet_writer(path: Path, columns: list[str], source: Path) -> Iterator[Write]:
     """parquet, with the types of the input where that is parquet too, else those of the first
-    rows."""
+    rows. The new columns are a text and numbers, whatever the first rows hold."""
     import pyarrow
     from pyarrow import parquet
 
     is_parquet = source.suffix.lower() == ".parquet"
     kept = list(parquet.read_schema(source)) if is_parquet else []
     opened: list[Any] = []  # the writer, once the first rows have told the types
+    n_given = columns.index("predicted_label")
+
+    def open_for(arrays: list[list[Any]]) -> None:
+        known = {"predicted_label": pyarrow.string()}
+        known |= dict.fromkeys(columns[n_given + 1 :], pyarrow.float64())
+        fields = kept + [
+            pyarrow.field(name, known.get(name) or text_if_empty(pyarrow.array(array).type))
+            for name, array in list(zip(columns, arrays))[len(kept) :]
+        ]
+        opened.append(parquet.ParquetWriter(path, pyarrow.schema(fields)))
 
     def write(rows: list[list[Any]]) -> None:
         arrays = [list(column) for column in zip(*rows)]
         try:
             if not opened:
-                fields = kept + [
-                    pyarrow.field(name, text_if_empty(pyarrow.array(array).type))
-                    for name, array in list(zip(columns, arrays))[len(kept) :]
-                ]
-                opened.append(parquet.ParquetWriter(path, pyarrow.schema(fields)))
+                open_for(arrays)
             schema = opened[0].schema
             opened[0].write_table(
                 pyarrow.table([pyarrow.array(a, f.type) for a, f in zip(arrays, schema)], schema)
@@ -185,6 +191,8 @@ def parquet_writer(path: Path, columns: list[str], source: Path) -> Iterator[Wri
 
     try:
         yield write
+        if not opened:  # a table without rows
+            open_for([[] for _ in columns])
     finally:
         if opened:
             opened[0].close()

@@ -82,9 +82,11 @@ def classify(run: Run, options: ProbeOptions, data: Data, features: dict[str, np
     run.write_predictions(predictions(data.splits, scores, data.labels))
     table = suspects(features["train"], data.splits["train"], data.labels, options.seed)
     write_csv(run.folder / "suspects.csv", table, quoting=csv.QUOTE_ALL, float_format="%.6f")
-    accuracy = 1 - len(table) / len(labels["train"])
+    accuracy = f"cross-validated accuracy {1 - len(table) / len(labels['train']):.4f}; "
+    if 1 in np.bincount(labels["train"]):  # of single texts nothing is known, see `suspects`
+        accuracy = ""
     print_table(
-        f"Labels likeliest to be wrong (cross-validated accuracy {accuracy:.4f}; suspects.csv)",
+        f"Labels likeliest to be wrong ({accuracy}suspects.csv)",
         table.set_index("row").rename_axis(None).head(SHOWN),
     )
     split, points, metrics["map"] = draw_map(features, labels, options)
@@ -146,12 +148,14 @@ def suspects(features: np.ndarray, rows: pd.DataFrame, names: list[str], seed: i
     labels = rows["label"].to_numpy()
     counts = np.bincount(labels)
     scores = np.full((len(labels), len(names)), np.nan)
-    folds = StratifiedKFold(min(FOLDS, counts.max()), shuffle=True, random_state=seed)
-    with warnings.catch_warnings(), progress("suspects", folds.n_splits, "folds") as bar:
+    n_folds = min(FOLDS, counts.max())
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed) if n_folds > 1 else None
+    with warnings.catch_warnings(), progress("suspects", n_folds, "folds") as bar:
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer texts than folds
-        for fitted, held_out in folds.split(features, labels):
-            classifier, _, _ = fit_classifier(features[fitted], labels[fitted])
-            scores[held_out] = log_probabilities(classifier, features[held_out], len(names))
+        for fitted, held_out in folds.split(features, labels) if folds else ():
+            if len(np.unique(labels[fitted])) > 1:  # one class alone fits no classifier
+                classifier, _, _ = fit_classifier(features[fitted], labels[fitted])
+                scores[held_out] = log_probabilities(classifier, features[held_out], len(names))
             bar.update(1)
     likelier = scores.argmax(axis=1)
     table = pd.DataFrame(
@@ -164,7 +168,8 @@ def suspects(features: np.ndarray, rows: pd.DataFrame, names: list[str], seed: i
         }
     )
     # A class of one text cannot be learnt from the others: nothing is known about its label.
-    table = table[(likelier != labels) & (counts[labels] > 1)]
+    is_known = (counts[labels] > 1) & np.isfinite(scores).all(axis=1)
+    table = table[(likelier != labels) & is_known]
     return table.sort_values("label_probability", kind="stable", ignore_index=True)
 
 
@@ -206,17 +211,18 @@ def draw_map(
     Linear discriminant analysis (LDA) finds the plane that sets the training texts' classes
     furthest apart, and other texts are drawn on it: fitted and drawn on the same texts, it would
     show a separation that is not there. UMAP where asked for; PCA where LDA has no plane (two
-    classes) or there are no other texts."""
+    classes, or too few texts) or there are no other texts."""
     held_out = [split for split in features if split != "train"]
-    if options.umap or not held_out or len(np.unique(labels["train"])) < 3:
-        points, method = flat_map(features["train"], options.umap, options.seed)
-        return "train", points, f"{method}, train split"
-    with threadpool_limits(1):  # as in fit_classifier
-        scaler = StandardScaler().fit(features["train"])
-        lda = LinearDiscriminantAnalysis(n_components=2, solver="svd")
-        lda.fit(scaler.transform(features["train"]), labels["train"])
-    points = lda.transform(scaler.transform(features[held_out[0]]))
-    return held_out[0], points, f"LDA fitted to train, {held_out[0]} split drawn"
+    n_classes = len(np.unique(labels["train"]))
+    if held_out and not options.umap and 2 < n_classes < len(labels["train"]):
+        with threadpool_limits(1):  # as in fit_classifier
+            lda = LinearDiscriminantAnalysis(n_components=2, solver="svd")
+            lda = make_pipeline(StandardScaler(), lda).fit(features["train"], labels["train"])
+        points = lda.transform(features[held_out[0]])
+        if points.shape[1] == 2:  # of hardly more texts than classes it finds a line alone
+            return held_out[0], points, f"LDA fitted to train, {held_out[0]} split drawn"
+    points, method = flat_map(features["train"], options.umap, options.seed)
+    return "train", points, f"{method}, train split"
 
 
 def flat_map(features: np.ndarray, umap: bool, seed: int) -> tuple[np.ndarray, str]:

@@ -96,7 +96,9 @@ def render_run(files: RunFiles, svgs: dict[str, list[str]], title: str) -> str:
     top = headline(files)
     content = {
         "findings": files.explore.get("findings", []),
-        "confusions": [confusion(rows, files.labels, name) for name, rows in split_rows(files)],
+        "confusions": [
+            confusion(rows, files.labels, name) for name, rows in by_split(files.predictions)
+        ],
         "layers": layer_heat(files.metrics),
         "typical": files.explore.get("typical words", {}),
         "rows": table_of_texts(files),
@@ -173,11 +175,6 @@ def sections(content: dict[str, Any], svgs: dict[str, list[str]]) -> list[tuple[
     }
     names = {"list": "Texts", "typical": "Typical words", "figures": "All figures"}
     return [(id, names.get(id, id.capitalize())) for id, has in there.items() if has]
-
-
-def split_rows(files: RunFiles) -> list[tuple[str, pd.DataFrame]]:
-    """The predictions of each split, in the fixed order of splits."""
-    return by_split(files.predictions)
 
 
 def majority(lengths: pd.DataFrame) -> tuple[str, float] | None:
@@ -277,7 +274,7 @@ def table_of_texts(files: RunFiles) -> dict[str, Any]:
     """The rows for page.js, the highest loss first, until BUDGET is spent: text, label ids,
     probability, loss, split, row, is it a confident mistake, length of the whole text."""
     predictions = files.predictions
-    splits = [name for name, _ in split_rows(files)]
+    splits = [name for name, _ in by_split(files.predictions)]
     if not len(predictions):
         return {"labels": files.labels, "splits": [], "rows": []}
     sure = set(confident_mistakes(predictions).index)
@@ -345,7 +342,7 @@ def class_tables(files: RunFiles) -> dict[str, Table]:
         f"Classes, {split} split": records(
             per_class(rows["label"], rows["predicted_label"], files.labels)
         )
-        for split, rows in split_rows(files)
+        for split, rows in by_split(files.predictions)
     }
 
 
