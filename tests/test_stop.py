@@ -1,6 +1,7 @@
 """Stopped by a signal at any moment of fine-tuning, and gone on with; readers that go away."""
 
 import json
+import os
 import resource
 import shlex
 import signal
@@ -22,6 +23,14 @@ from train.training.checkpoints import list_checkpoints
 
 FLAGS = ("--batch-size", "4", "--grad-accum", "2")  # 18 steps in two epochs of 9
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """Also where the tests themselves were started by nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
@@ -230,6 +239,52 @@ def test_sigterm_to_a_process_loses_nothing(usual_flags, finished, tmp_path, sec
     if "go on with" in err:
         assert go_on(tmp_path).status == 0
         assert results(tmp_path) == results(finished("finetune", *flags).folder)
+
+
+SWALLOWED = """
+import os, signal, sys
+class Library:  # one that catches everything while it imports what it can do without
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                sum(range(1_000))  # Python calls a handler between two operations
+            except BaseException:
+                pass
+sys.meta_path.insert(0, Library())
+from train.__main__ import console
+sys.argv[1:] = ["explore", "--demo"]
+sys.exit(console())
+"""
+
+
+def test_a_signal_while_modules_are_imported_is_not_lost(tmp_path):
+    child = subprocess.run(
+        [sys.executable, "-c", SWALLOWED],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert child.returncode == 143 and child.stderr.strip() == "interrupted"
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("error", [None, ImportError("half imported")], ids=["swallow", "rename"])
+def test_a_signal_whose_exception_a_library_catches_still_ends_the_command(
+    command, monkeypatch, error
+):
+    def run(options):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException:
+            if error:
+                raise error from None
+
+    monkeypatch.setattr("train.explore.run", run)
+    stopped = command("explore")
+    assert stopped.status == 143 and stopped.err.strip() == "interrupted"
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ What needs the official weights or the Hub carries the marker `hub`.
 """
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -181,7 +183,9 @@ def test_always_joy_is_right_in_0352_of_the_cases(emotions, tokenizer) -> None:
     assert validation["majority baseline (joy)"] == 0.352
 
 
-def test_the_probe_is_a_logistic_regression_on_the_features(finished, tiny_model, few) -> None:
+def test_the_probe_is_a_logistic_regression_on_the_features(
+    finished, tiny_model, half_known, few
+) -> None:
     """Fitted to train and scored on validation, as the tutorial's `lr_clf` is."""
     tokenizer = WordPieceTokenizer.from_pretrained(tiny_model)
     model = DistilBertModel.from_pretrained(tiny_model)
@@ -192,7 +196,7 @@ def test_the_probe_is_a_logistic_regression_on_the_features(finished, tiny_model
     y_train, y_valid = (few.splits[split]["label"] for split in ("train", "validation"))
     lr_clf = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000))
     lr_clf.fit(x_train, y_train)
-    metrics = finished("probe").metrics
+    metrics = finished("probe", "--dataset", str(half_known)).metrics
     assert metrics["train_accuracy"] == pytest.approx(lr_clf.score(x_train, y_train), abs=0.02)
     assert metrics["eval_accuracy"] == pytest.approx(lr_clf.score(x_valid, y_valid), abs=0.05)
     assert metrics["train_accuracy"] > 1.5 * metrics["train_baseline"]
@@ -211,9 +215,21 @@ def hidden_state(model: DistilBertModel, tokenizer: WordPieceTokenizer, text: st
 
 
 @pytest.fixture(scope="module")
-def few(few_sentences) -> Data:
-    """The data that `finished` and `learnt` work with."""
-    return load_data(DataOptions(dataset=str(few_sentences)))
+def half_known(few_sentences, tmp_path_factory) -> Path:
+    """A folder whose validation split holds 24 texts that `learnt` is trained on and 24 others:
+    some answers are right and some are wrong, whatever a long training's roundings lead to."""
+    folder = tmp_path_factory.mktemp("data") / "half-known"
+    shutil.copytree(few_sentences, folder)
+    known = (few_sentences / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    with open(folder / "validation.csv", "a", encoding="utf-8") as file:
+        file.writelines(known[1:25])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def few(half_known) -> Data:
+    """The data that `learnt` is trained and `evaluated` on."""
+    return load_data(DataOptions(dataset=str(half_known)))
 
 
 @pytest.fixture(scope="module")
@@ -225,9 +241,10 @@ def learnt(finished, few_sentences):
 
 
 @pytest.fixture(scope="module")
-def evaluated(finished, learnt):
+def evaluated(finished, learnt, half_known):
     """The learnt model on the validation split, as in the tutorial's `trainer.predict`."""
-    return finished("evaluate", "--model", str(learnt.folder / "final"), "--split", "validation")
+    model, data = str(learnt.folder / "final"), str(half_known)
+    return finished("evaluate", "--model", model, "--dataset", data, "--split", "validation")
 
 
 @pytest.fixture(scope="module")

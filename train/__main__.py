@@ -10,7 +10,7 @@ import sys
 
 from train.command_line import parse
 from train.options import PROGRAM, Options
-from train.stop import Stopped, handling, stop_at_once
+from train.stop import StopAtOnce, Stopped, handling, leave
 from train.terminal import Patient, control_characters_shown, open_closed_streams
 
 # Errors that a user's input can cause: shown as a line, not as a traceback (python -X dev has the
@@ -21,10 +21,11 @@ MISTAKES = (ValueError, OSError, ArithmeticError)
 def main(arguments: list[str]) -> int:
     """Run one command; its exit status: 0 done, 2 the user's mistake, 128 + n stopped by signal n
     (130: Ctrl-C)."""
+    stop = StopAtOnce()
     with (
         control_characters_shown(),
         contextlib.redirect_stderr(Patient(sys.stderr)),
-        handling(stop_at_once),
+        handling(stop),
     ):
         try:
             command, options = parse(arguments)
@@ -34,12 +35,16 @@ def main(arguments: list[str]) -> int:
                 if os.environ.get("RANK", "0") == "0":  # only rank 0 prints
                     stream = sys.stderr if command == "predict" else out  # predict prints answers
                     print(loading(options), file=stream, flush=True)
-                return run_command(command, options)
+                try:
+                    return run_command(command, options)
+                finally:
+                    if stop.number:  # also where a library has caught or renamed the exception
+                        raise Stopped(stop.number)
         except KeyboardInterrupt as error:
-            stop = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
-            if str(stop):  # of many processes one has something to say
-                print(f"\n{stop}", file=sys.stderr)
-            return 128 + stop.number
+            stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
+            if str(stopped):  # of many processes one has something to say
+                print(f"\n{stopped}", file=sys.stderr)
+            return 128 + stopped.number
         except BrokenPipeError:  # the reader of our output has gone, as in `predict ... | head`
             # Python flushes stdout at exit, which would raise the same error once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -53,17 +58,21 @@ def main(arguments: list[str]) -> int:
 
 def run_command(command: str, options: Options) -> int:
     """Run a command whose options are checked: 0, or 2 where the memory does not suffice."""
-    import torch  # not at the top: it takes seconds, in which `loading` can be read
+    with handling(leave):
+        import torch  # not at the top: it takes seconds, in which `loading` can be read
 
-    from train.device import current_processes, start_processes, stop_processes
+        from train.device import current_processes, start_processes, stop_processes
 
+        module = importlib.import_module(f"train.{command}")
     try:
         start_processes()
         with contextlib.ExitStack() as stack:
             if not current_processes().is_main:
                 silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
                 stack.enter_context(contextlib.redirect_stdout(silence))
-            importlib.import_module(f"train.{command}").run(options)
+            module.run(options)
+            # Together: one that leaves while others are still connected can bring them down.
+            current_processes().wait()
     except BrokenPipeError:  # a ConnectionError too, but the network has no part in it
         raise
     except ConnectionError as error:

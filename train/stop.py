@@ -40,9 +40,28 @@ def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
             signal.signal(number, previous)
 
 
-def stop_at_once(number: int, frame: FrameType | None) -> None:
-    """The handler of commands that have nothing to save."""
-    raise Stopped(number)
+def leave(number: int, frame: FrameType | None) -> None:
+    """The handler while modules are imported: it ends the process, for nothing is to be saved yet.
+
+    An exception here would be lost: libraries catch all that happens while they import a module
+    that they can do without, and a numpy that is half imported cannot be imported again."""
+    with suppress(OSError):
+        os.write(2, b"\ninterrupted\n")
+    os._exit(128 + number)
+
+
+class StopAtOnce:
+    """The handler of commands that have nothing to save: it raises Stopped.
+
+    number: of the signal that came, 0 for none; to be asked at the end, for a library may have
+    caught the exception."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        raise Stopped(number)
 
 
 class StopRequest:
