@@ -80,7 +80,7 @@ def test_findings_come_first_each_with_its_count_and_rows(command, troubled) -> 
     assert {kind: finding["count"] for kind, finding in found.items()} == {
         "leaks": 1,
         "conflicts": 2,
-        "imbalance": 2.5,
+        "imbalance": 1,  # sadness: 2 texts, joy: 5
         "repeats": 2,
         "empty": 1,
         "over-long": 1,
@@ -90,6 +90,11 @@ def test_findings_come_first_each_with_its_count_and_rows(command, troubled) -> 
         {"split": "test", "label_name": "sadness", "text": "Good  MORNING", "first": "train"}
     ]
     assert [row["text"] for row in found["conflicts"]["rows"]].count("so it goes") == 2
+    assert found["imbalance"]["rows"] == [
+        {"label": "sadness", "texts": 2},
+        {"label": "joy", "texts": 5},
+    ]
+    assert "2.5 times as many of joy as of sadness" in found["imbalance"]["words"]
     page = (result.folder / "report.html").read_text(encoding="utf-8")
     assert page.index("data-finding") < page.index("<svg")
     for kind, finding in found.items():
@@ -102,6 +107,14 @@ def test_texts_of_the_same_token_ids_are_one_text(explore, tmp_path) -> None:
     tables, out = explore("--train-file", train, "--test-file", test)
     assert tables["shared between splits"][0]["texts"] == 1
     assert "1 texts of a later split occur in an earlier one too" in out
+
+
+@pytest.mark.filterwarnings("error:invalid value")
+def test_a_split_without_a_single_token_has_no_share_of_unknown_ones(explore, tmp_path) -> None:
+    """Characters that the tokenizer drops: 0 of 0 tokens are [UNK]."""
+    train = write_csv(tmp_path / "train.csv", ("\u200b", "joy"), ("\u200c", "sadness"))
+    tables, _ = explore("--train-file", train)
+    assert tables["splits"][0]["[UNK] share of tokens"] == 0
 
 
 def test_a_class_without_a_text_leaves_no_nan_in_explore_json(tmp_path, tiny_model) -> None:

@@ -121,7 +121,7 @@ def splits(texts: pd.DataFrame, limit: int) -> pd.DataFrame:
                 "without a token": (df["tokens"] <= 2).sum(),  # [CLS] and [SEP] alone
                 f"over {limit} tokens": (df["tokens"] > limit).sum(),
                 "longest, tokens": df["tokens"].max(),
-                "[UNK] share of tokens": df["unknown"].sum() / (df["tokens"] - 2).sum(),
+                "[UNK] share of tokens": df["unknown"].sum() / max(1, (df["tokens"] - 2).sum()),
             }
         )
     return pd.DataFrame(rows)

@@ -60,13 +60,18 @@ def listing(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def imbalance(texts: pd.DataFrame) -> dict[str, Any]:
-    """How many times larger the largest class of the first split is than the smallest."""
+    """How many classes of the first split have less than half the texts of its largest class."""
     first = texts[texts["split"] == texts["split"].iloc[0]]
-    counts = first["label_name"].value_counts()
-    ratio = round(counts.max() / counts.min(), 1)
-    words = f"times as many texts of {counts.index[0]} as of {counts.index[-1]}"
+    counts = first["label_name"].value_counts(ascending=True)
+    smallest, largest = counts.index[0], counts.index[-1]
+    ratio = counts[largest] / counts[smallest]
+    words = (
+        f"of {len(counts)} classes have less than half the texts of the largest; there are "
+        f"{ratio:.1f} times as many of {largest} as of {smallest}"
+    )
+    small = int((2 * counts < counts[largest]).sum())
     rows = counts.rename_axis("label").reset_index(name="texts").head(LISTED)
-    return {"kind": "imbalance", "count": ratio, "words": words, "rows": rows.to_dict("records")}
+    return {"kind": "imbalance", "count": small, "words": words, "rows": rows.to_dict("records")}
 
 
 def typical_words(texts: pd.DataFrame, names: list[str]) -> dict[str, list[dict[str, Any]]]:
