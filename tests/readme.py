@@ -9,9 +9,10 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.benchmarks.common import RESULTS
+from tests.exercise.catalogue import AFTERNOONS, EXERCISES
 
 README = ROOT / "README.md"
-PAGES = (README, ROOT / "docs" / "BENCHMARKS.md")
+PAGES = (README, *(ROOT / "docs" / name for name in ("BENCHMARKS.md", "EXERCISES.md")))
 MARKED = re.compile(r"(<!-- saved: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 ROOMS = ("tokenizer", "minibert", "train", "train/data", "train/training", "train/report")
 
@@ -20,7 +21,7 @@ def filled(text: str) -> str:
     """The page with every marked place filled from results/NAME.md, or with the tree."""
 
     def fill(match: re.Match[str]) -> str:
-        made = {"headline": headline, "tree": tree}.get(match[2])
+        made = {"headline": headline, "tree": tree, "exercises": exercises}.get(match[2])
         return match[1] + (made() if made else saved(match[2])) + match[3]
 
     return MARKED.sub(fill, text)
@@ -61,6 +62,20 @@ def tree() -> str:
         lines.append(f"{room + '/':<20}{first_line(ROOT / room / '__init__.py')}")
         lines += [f"  {p.name:<18}{first_line(p)}" for p in files if p.name != "__init__.py"]
     return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def exercises() -> str:
+    """The exercises by afternoon, from their catalogue."""
+    lines = ["| afternoon | exercise | | what you learn | what you write |", "| --- " * 5 + "|"]
+    for number, topic in AFTERNOONS.items():
+        title = f"{number}: {topic}"
+        for exercise in (e for e in EXERCISES if e.afternoon == number):
+            level = "\\*" * exercise.level
+            lines.append(
+                f"| {title} | `{exercise.name}` | {level} | {exercise.teaches} | {exercise.task} |"
+            )
+            title = ""
+    return "\n".join(lines) + "\n"
 
 
 def first_line(file: Path) -> str:

@@ -1,0 +1,1 @@
+"""The checks of each exercise: functions check_..., run in order."""

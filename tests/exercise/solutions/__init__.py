@@ -1,0 +1,1 @@
+"""Solutions of the exercises that are not cut out of the project itself."""
