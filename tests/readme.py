@@ -1,27 +1,40 @@
 """Put what scripts have saved, and the tree of files, into the pages: python -m tests.readme.
 
-So no figure on a page is typed by hand, and a test can tell where it is out of date.
+So no figure on a page is typed by hand, and a test can tell where it is out of date. A marked place
+<!-- saved: NAME --> holds tests/benchmarks/results/NAME.md, or what a function of MADE makes of it.
 """
 
 import ast
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from tests import ROOT
-from tests.benchmarks.common import RESULTS
+from tests.benchmarks.common import RESULTS, table
 from tests.exercise.catalogue import AFTERNOONS, EXERCISES
 
 README = ROOT / "README.md"
-PAGES = (README, *(ROOT / "docs" / name for name in ("BENCHMARKS.md", "EXERCISES.md")))
+PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
 MARKED = re.compile(r"(<!-- saved: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-ROOMS = ("tokenizer", "minibert", "train", "train/data", "train/training", "train/report")
+FOLDERS = ("tokenizer", "minibert", "train", "train/data", "train/training", "train/report")
+FIRST = {  # the files to read first, with the question that each answers
+    "tokenizer/normalize.py": "Which characters of a text does the model never see?",
+    "tokenizer/wordpiece.py": "What becomes of a word that the vocabulary lacks?",
+    "minibert/model.py": "How does one token learn of another?",
+    "minibert/heads.py": "How does a vector become a label?",
+    "train/training/loop.py": "What does every step depend on, and on what not?",
+}
+
+# The tutorial's accuracies with the official weights: LogisticRegression's score on the validation
+# split, and "test_accuracy" of trainer.predict (on the validation split, too).
+TUTORIAL = ("0.633", "0.9375")
 
 
 def filled(text: str) -> str:
-    """The page with every marked place filled from results/NAME.md, or with the tree."""
+    """The page with every marked place filled."""
 
     def fill(match: re.Match[str]) -> str:
-        made = {"headline": headline, "tree": tree, "exercises": exercises}.get(match[2])
+        made = MADE.get(match[2])
         return match[1] + (made() if made else saved(match[2])) + match[3]
 
     return MARKED.sub(fill, text)
@@ -39,29 +52,151 @@ def cell(name: str, start: str, column: int = -1) -> str:
     raise KeyError(f"no row {start!r} in {name}.md")
 
 
-def headline() -> str:
-    """The results in one sentence, from the tables further down."""
-    rows = ("encoder", "masked LM", "classifier")
-    exact = max((cell("parity", row, 1) for row in rows), key=float)
-    return (
-        f"Largest difference from `transformers` in float64: {exact}. Validation accuracy "
-        f"{cell('emotion', 'probe, [CLS]', 2)} by the probe, "
-        f"{cell('emotion', 'fine-tuning with MiniBERT', 2)} fine-tuned. On two CPU cores: "
-        f"tokenizing at {cell('tokenizer', 'tweets of the emotion set | ids | ours, cold')} the "
-        f"speed of `tokenizers`, features at {cell('inference', 'transformers: shuffled')} that of "
-        f"`transformers`, training at {cell('training', '8 ')} (batch 8) and "
-        f"{cell('training', '32 ')} (batch 32) that of its Trainer.\n"
-    )
+def phrase(name: str, pattern: str) -> str:
+    """The first words of a saved result that fit a regular expression."""
+    found = re.search(pattern, saved(name))
+    if found is None:
+        raise KeyError(f"nothing like {pattern} in {name}.md")
+    return found[0]
+
+
+def number(text: str) -> float:
+    return float(text.replace(",", "").rstrip("x"))
+
+
+def times(ours: str, theirs: str) -> str:
+    """'5.31x': how many times our figure is theirs."""
+    return f"{number(ours) / number(theirs):.2f}x"
+
+
+def results() -> str:
+    """The first table of the README: what comes out, beside what, under which conditions."""
+    exact = max((cell("parity", row, 1) for row in ("encoder", "masked", "classifier")), key=float)
+    ids, _, _, features, small, large = (row[-1] for row in speed_rows())
+    rows = [
+        [
+            "largest difference from `transformers`, float64",
+            exact,
+            f"{cell('parity', 'packaged', 1)} with the packaged weights, which are folded in "
+            "float32",
+        ],
+        [
+            f"fine-tuned on {phrase('emotion', '[0-9,]+ tweets')}: test accuracy",
+            cell("emotion", "fine-tuning with MiniBERT", 3),
+            f"`transformers`' Trainer: {cell('emotion', 'fine-tuning with transf', 3)}; seeds: "
+            f"{cell('emotion', 'fine-tuning with MiniBERT', 1)} of ours, "
+            f"{cell('emotion', 'fine-tuning with transf', 1)} of its; packaged weights, "
+            f"{phrase('emotion', '[0-9]+ epochs, batch [0-9]+')}",
+        ],
+        [
+            "frozen encoder, logistic regression: test accuracy",
+            cell("emotion", "probe, [CLS]", 3),
+            f"always the commonest class: {cell('emotion', 'always', 3)}; with the mean of all "
+            f"tokens instead of [CLS]: {cell('emotion', 'probe, mean', 3)}",
+        ],
+        [
+            "speed on two CPU cores: tokenizing, features, training (batch 8 and 32)",
+            f"{ids}, {features}, {small} and {large}",
+            "`tokenizers` on all threads; `transformers` with batches padded to their longest; its "
+            "Trainer",
+        ],
+        [
+            "official DistilBERT weights; a GPU",
+            "not run here",
+            f"needs the Hub, or a GPU; the tutorial prints {TUTORIAL[0]} (frozen) and "
+            f"{TUTORIAL[1]} (fine-tuned)",
+        ],
+    ]
+    return table(["what", "MiniBERT", "beside, or under which conditions"], rows, n_text=3) + "\n"
+
+
+def speed_rows() -> list[list[str]]:
+    """What is timed, our figure, the best opponent, its figure, ratio."""
+    rows = []
+    for texts, kind, what in (
+        ("tweets of the emotion set", "ids", "tweets to ids"),
+        ("tweets of the emotion set", "tensors", "tweets to padded tensors"),
+        ("prose", "ids", "prose to ids"),
+    ):
+        ours = cell("tokenizer", f"{texts} | {kind} | ours, cold", 3)
+        name = "`tokenizers`" if kind == "ids" else "transformers"
+        theirs = cell("tokenizer", f"{texts} | {kind} | {name}, all threads", 3)
+        rows.append([what, f"{ours} texts/s", f"{name}, all threads", theirs, times(ours, theirs)])
+    ours, best = cell("inference", "MiniBERT", 1), "transformers: shuffled"
+    opponent = "transformers, batches padded to their longest"
+    theirs, ratio = cell("inference", best, 1), cell("inference", best)
+    rows.append(["[CLS] features", f"{ours} texts/s", opponent, theirs, ratio])
+    for size in ("8", "32"):
+        ours, theirs, ratio = (cell("training", f"{size} ", column) for column in (2, 3, 4))
+        rows.append([f"training, batch {size}", f"{ours} steps/s", "its Trainer", theirs, ratio])
+    return rows
+
+
+def speed() -> str:
+    """The README's table of speed, from the tables of docs/BENCHMARKS.md."""
+    header = ["what", "MiniBERT", "beside", "", "ours is"]
+    return table(header, speed_rows(), n_text=3) + "\n"
+
+
+def printed() -> str:
+    """The end of what `make demo` prints: from the epoch table on."""
+    block = saved("demo").split("```")[1]
+    lines = block.splitlines()[1:]
+    start = next(i for i, line in enumerate(lines) if line.startswith("majority baseline"))
+    kept = [line for line in lines[start:] if not line.startswith(("report:", "run folder:"))]
+    return "```text\n" + "\n".join(["...", *kept]) + "\n```\n"
+
+
+def walk() -> str:
+    """One sentence on its way, shortened: pieces, ids, attention, answer."""
+    tokens, trace, predict = re.findall(r"```text\n(\$ .*?)\n```", saved("walk"), re.DOTALL)
+    command, *steps = tokens.splitlines()
+    kept = ("pieces", "  homesick", "tokens", "input_ids")
+    attention = trace.split("\n\n")[-2]
+    parts = [
+        command,
+        *(line for line in steps if line.startswith(kept)),
+        "",
+        trace.splitlines()[0],
+        "...",
+        attention.strip(),
+        "",
+        predict,
+    ]
+    return "```text\n" + "\n".join(parts) + "\n```\n"
+
+
+def first() -> str:
+    """The files to read first: how long each is, what it says of itself, what to ask it."""
+    rows = []
+    for file, question in FIRST.items():
+        n_lines = len((ROOT / file).read_text(encoding="utf-8").splitlines())
+        rows.append([f"[{file}]({file})", str(n_lines), first_line(ROOT / file), question])
+    total = sum(int(row[1]) for row in rows)
+    header = ["file", f"lines ({total})", "what it does", "can you tell, when you have read it?"]
+    return table(header, rows, n_text=4) + "\n"
+
+
+def folders() -> str:
+    """Every folder of the source with its first line."""
+    lines = [f"{f'{name}/':<16}{first_line(ROOT / name / '__init__.py')}" for name in FOLDERS]
+    return "```text\n" + "\n".join(lines) + "\n```\n"
 
 
 def tree() -> str:
     """Every file of the source with the first line of its docstring."""
     lines = []
-    for room in ROOMS:
-        files = sorted((ROOT / room).glob("*.py"))
-        lines.append(f"{room + '/':<20}{first_line(ROOT / room / '__init__.py')}")
+    for folder in FOLDERS:
+        files = sorted((ROOT / folder).glob("*.py"))
+        lines.append(f"{folder + '/':<20}{first_line(ROOT / folder / '__init__.py')}")
         lines += [f"  {p.name:<18}{first_line(p)}" for p in files if p.name != "__init__.py"]
     return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def course() -> str:
+    """The exercises in a sentence."""
+    names = ", ".join(f"`{exercise.name}`" for exercise in EXERCISES)
+    return f"{len(EXERCISES)} exercises for {len(AFTERNOONS)} afternoons: {names}.\n"
 
 
 def exercises() -> str:
@@ -82,6 +217,18 @@ def first_line(file: Path) -> str:
     docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
 
+
+MADE: dict[str, Callable[[], str]] = {
+    "results": results,
+    "speed": speed,
+    "printed": printed,
+    "shortwalk": walk,
+    "first": first,
+    "folders": folders,
+    "tree": tree,
+    "course": course,
+    "exercises": exercises,
+}
 
 if __name__ == "__main__":
     for page in PAGES:
