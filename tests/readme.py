@@ -142,9 +142,9 @@ def printed() -> str:
     """The end of what `make demo` prints: from the epoch table on."""
     block = saved("demo").split("```")[1]
     lines = block.splitlines()[1:]
-    start = next(i for i, line in enumerate(lines) if line.startswith("majority baseline"))
+    start = next(i for i, line in enumerate(lines) if "training loss" in line)
     kept = [line for line in lines[start:] if not line.startswith(("report:", "run folder:"))]
-    return "```text\n" + "\n".join(["...", *kept]) + "\n```\n"
+    return "```text\n" + "\n".join(kept) + "\n```\n"
 
 
 def walk() -> str:
@@ -193,12 +193,6 @@ def tree() -> str:
     return "```text\n" + "\n".join(lines) + "\n```\n"
 
 
-def course() -> str:
-    """The exercises in a sentence."""
-    names = ", ".join(f"`{exercise.name}`" for exercise in EXERCISES)
-    return f"{len(EXERCISES)} exercises for {len(AFTERNOONS)} afternoons: {names}.\n"
-
-
 def exercises() -> str:
     """The exercises by afternoon, from their catalogue."""
     lines = ["| afternoon | exercise | | what you learn | what you write |", "| --- " * 5 + "|"]
@@ -226,7 +220,6 @@ MADE: dict[str, Callable[[], str]] = {
     "first": first,
     "folders": folders,
     "tree": tree,
-    "course": course,
     "exercises": exercises,
 }
 
