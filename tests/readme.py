@@ -151,14 +151,13 @@ def walk() -> str:
     """One sentence on its way, shortened: pieces, ids, attention, answer."""
     tokens, trace, predict = re.findall(r"```text\n(\$ .*?)\n```", saved("walk"), re.DOTALL)
     command, *steps = tokens.splitlines()
-    kept = ("pieces", "  homesick", "tokens", "input_ids")
+    kept = ("  homesick", "tokens", "input_ids")
     attention = trace.split("\n\n")[-2]
     parts = [
         command,
         *(line for line in steps if line.startswith(kept)),
         "",
         trace.splitlines()[0],
-        "...",
         attention.strip(),
         "",
         predict,

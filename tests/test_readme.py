@@ -11,6 +11,7 @@ import torch
 
 from minibert import DistilBertForSequenceClassification
 from tests import ROOT
+from tests.exercise.catalogue import EXERCISES
 from tests.readme import MARKED, PAGES, README, filled, saved
 from tokenizer import WordPieceTokenizer
 from train.__main__ import main
@@ -57,8 +58,10 @@ def test_the_python_blocks_run_and_give_what_their_comments_say(tmp_path, monkey
 
 
 def test_every_command_is_known_to_this_test():
-    assert {line.split()[0] for line in COMMANDS} == {"make", "python"}
-    assert len(STORY) >= 5
+    others = [line for line in COMMANDS if not line.startswith(("make ", "python -m train "))]
+    assert len(STORY) >= 10
+    exercises = {f"python -m tests.exercise {e.name}" for e in EXERCISES}
+    assert others and {line.removesuffix(" --check") for line in others} <= exercises
 
 
 @pytest.mark.slow
