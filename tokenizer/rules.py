@@ -78,9 +78,10 @@ class Rules:
 
     def __eq__(self, other: object) -> bool:
         """Whether all that was given is equal; the rest is made of it."""
-        return isinstance(other, Rules) and self._given() == other._given()
+        return isinstance(other, Rules) and self.given() == other.given()
 
-    def _given(self) -> tuple[Any, ...]:
+    def given(self) -> tuple[Any, ...]:
+        """All that decides which ids a text has."""
         return self.tokens, self._options, self.names, self.more_tokens, self.prefix, self.max_chars
 
     @cached_property

@@ -9,6 +9,7 @@ import signal
 import sys
 
 from train.command_line import parse
+from train.folders import LARGE, cache_folder
 from train.options import PROGRAM, Options
 from train.stop import StopAtOnce, Stopped, handling, leave
 from train.terminal import Patient, control_characters_shown, open_closed_streams
@@ -95,7 +96,11 @@ def loading(options: Options) -> str:
         return "reading " + ", ".join(values.get("runs") or [values["run"]]) + " ..."
     files = [values.get(f"{name}_file") for name in ("train", "eval", "test")]
     data = ", ".join(file for file in files if file) or values.get("dataset")
-    text = f"loading model {values.get('model')}" + (f", data {data}" if data else "") + " ..."
+    text = f"loading model {values.get('model')}" + (f", data {data}" if data else "")
+    if any(os.path.isfile(file) and os.path.getsize(file) > 20 * LARGE for file in files if file):
+        cache = cache_folder(values["no_cache"])  # for large data: a tweet has over 20 bytes
+        text += f", cache {cache}" if cache else ""
+    text += " ..."
     return text.replace("\r", "\\r")
 
 

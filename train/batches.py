@@ -7,6 +7,8 @@ where it does (training).
 """
 
 from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -24,33 +26,77 @@ WINDOW_STEPS = 200
 TOKEN_BUDGET = {"cpu": 1_400, "cuda": 65_536, "mps": 16_384}
 
 
+class TokenIds(NamedTuple):
+    """The ids of N texts, [CLS] and [SEP] included."""
+
+    ids: np.ndarray  # (T,) int32, all texts end to end
+    lengths: np.ndarray  # (N,) int32, how many ids each text has
+
+    @classmethod
+    def of_lists(cls, texts: Sequence[Sequence[int]]) -> Self:
+        """From a list of ids per text."""
+        lengths = np.fromiter(map(len, texts), np.int32, count=len(texts))
+        n_ids = int(lengths.sum(dtype=np.int64))
+        return cls(np.fromiter(chain.from_iterable(texts), np.int32, count=n_ids), lengths)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The texts of all parts, in order."""
+        return cls(*map(np.concatenate, zip(*parts)))
+
+    @property
+    def ends(self) -> np.ndarray:
+        """(N,) int64: text n is ids[ends[n] - lengths[n] : ends[n]]."""
+        return np.cumsum(self.lengths, dtype=np.int64)
+
+    def cut(self, limit: int, side: str = "right") -> Self:
+        """The same, with at most `limit` ids of each text, cut as the tokenizer's truncation cuts:
+        [CLS] and [SEP] stay, and of the text its start (side "right") or its end ("left").
+
+        >>> TokenIds(np.array([101, 7, 8, 9, 102]), np.array([5])).cut(4).ids
+        array([101,   7,   8, 102])
+        """
+        if limit < 2:
+            raise ValueError(f"max_length={limit} is less than the 2 special tokens need")
+        too_long = np.flatnonzero(self.lengths > limit)
+        if len(too_long) == 0:
+            return self
+        is_kept = np.ones(len(self.ids), bool)
+        for end, length in zip(self.ends[too_long].tolist(), self.lengths[too_long].tolist()):
+            start = end - length
+            if side == "right":
+                is_kept[start + limit - 1 : end - 1] = False
+            else:
+                is_kept[start + 1 : end - limit + 1] = False
+        return type(self)(self.ids[is_kept], np.minimum(self.lengths, limit))
+
+
 class Encoded:
     """The token ids of N texts, all in one tensor on the device, without padding.
 
-    ids: (T,) int32, all texts end to end; starts: (N,) int64, where each text begins;
-    sizes: (N,) int64, how many ids each text has; labels: (N,) int64, -100 for none; and on the CPU
-    lengths: (N,) int64, the same as sizes, is_labelled: (N,) bool.
+    ids: (T,) int32, all texts end to end; starts: (N,) where each text begins; sizes: (N,) how many
+    ids each text has; labels: (N,) -100 for none; these in the smallest integers that hold them.
+    And on the CPU lengths: (N,) int64, the same as sizes, is_labelled: (N,) bool.
     """
 
     def __init__(
         self,
-        texts: Sequence[Sequence[int]],
+        texts: TokenIds | Sequence[Sequence[int]],
         labels: Sequence[int] | np.ndarray | None = None,
         pad_id: int = 0,
         device: torch.device | str = "cpu",
     ):
+        flat = texts if isinstance(texts, TokenIds) else TokenIds.of_lists(texts)
         # Lengths twice: batches are planned from numpy arrays, since reading a number back from a
         # GPU waits for all the work queued there; the tensor builds masks on the GPU.
-        self.lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-        ends = np.cumsum(self.lengths)  # (N,): a text's ids are flat[end - length : end]
-        # int32 halves what long data sets take on the device; a vocabulary has far fewer ids.
-        flat = np.fromiter((i for text in texts for i in text), np.int32, count=self.lengths.sum())
-        labels = np.zeros(len(texts), np.int64) if labels is None else np.array(labels, np.int64)
+        self.lengths = flat.lengths.astype(np.int64)
+        labels = np.zeros(len(self.lengths), np.int64) if labels is None else np.array(labels)
         self.is_labelled = labels != IGNORED
-        self.ids = torch.from_numpy(flat).to(device)
-        self.starts = torch.from_numpy(ends - self.lengths).to(device)
-        self.sizes = torch.from_numpy(self.lengths).to(device)
-        self.labels = torch.from_numpy(labels).to(device)
+        # A million tweets: 92 MB of ids and 7 MB of these three, where int64 would take 24.
+        self.ids = torch.from_numpy(flat.ids).to(device)
+        self.starts = torch.from_numpy(smallest(flat.ends - self.lengths)).to(device)
+        self.sizes = torch.from_numpy(smallest(self.lengths)).to(device)
+        self.labels = torch.from_numpy(smallest(labels)).to(device)
         self.pad_id = pad_id
 
     def __len__(self) -> int:
@@ -77,9 +123,23 @@ class Encoded:
         # (B, S): where token s of text b stands in self.ids. Behind the end of a text this is the
         # next text's token, which the mask then replaces by padding; behind the end of the last
         # text there is nothing, and an index out of bounds ends a CUDA program. Hence the clamp.
+        # int32 and int64 add up to int64.
         place = (self.starts[rows][:, None] + column).clamp_(max=len(self.ids) - 1)
         input_ids = torch.where(mask, self.ids[place].long(), self.pad_id)
-        return input_ids, mask, self.labels[rows]
+        return input_ids, mask, self.labels[rows].long()
+
+
+def smallest(numbers: np.ndarray) -> np.ndarray:
+    """The integers in the smallest of the types uint8, int16, int32 and int64 that holds them.
+
+    >>> smallest(np.array([0, 255])).dtype, smallest(np.array([0, -100])).dtype
+    (dtype('uint8'), dtype('int16'))
+    """
+    low, high = numbers.min(initial=0), numbers.max(initial=0)
+    for kind in (np.uint8, np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return numbers.astype(kind)
+    return numbers.astype(np.int64)
 
 
 def epoch_steps(lengths: np.ndarray, step_size: int, seed: int, epoch: int) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ the others (DistributedDataParallel). Only rank 0 prints and writes.
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -110,13 +110,30 @@ class Processes(NamedTuple):
             dist.all_reduce(values)
         return values
 
+    def share(self, value: Any) -> Any:
+        """Rank 0's value on every process; what the others pass does not count."""
+        values = [value]
+        if self.world > 1:
+            dist.broadcast_object_list(values)  # pickled
+        return values[0]
+
     def gather_rows(self, rows: np.ndarray) -> np.ndarray:
-        """The rows (n, ...) of all processes, in order of rank; n may differ between them."""
+        """The rows (n, ...) of all processes in order of rank, on rank 0; n may differ between
+        them. None of them on the others: features of many texts fit in memory once, not N times."""
         if self.world == 1:
             return rows
-        # all_gather_object pickles: slower than all_gather, which needs equal shapes on all ranks.
-        parts: list = [None] * self.world
-        dist.all_gather_object(parts, rows)
+        if not self.is_main:
+            sent = torch.from_numpy(np.ascontiguousarray(rows))
+            dist.send(torch.tensor(len(rows)), dst=0)
+            dist.send(sent, dst=0)
+            return rows[:0]
+        parts = [rows]
+        for rank in range(1, self.world):
+            count = torch.tensor(0)
+            dist.recv(count, src=rank)
+            part = np.empty((int(count), *rows.shape[1:]), rows.dtype)
+            dist.recv(torch.from_numpy(part), src=rank)
+            parts.append(part)
         return np.concatenate(parts)
 
     def wait(self) -> None:

@@ -135,8 +135,13 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         weights, seed = given.pop("class_weight"), given.pop("random_state")
         if seed is None or not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(MAX_SEED)
-        # new_head: fit begins anew, whatever classifier the checkpoint has.
-        given |= {"class_weights": weights or "none", "seed": seed, "new_head": True}
+        # new_head: fit begins anew, whatever classifier the checkpoint has. no_cache: no files.
+        given |= {
+            "class_weights": weights or "none",
+            "seed": seed,
+            "new_head": True,
+            "no_cache": True,
+        }
         return FinetuneOptions(**given)
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:

@@ -6,8 +6,9 @@ import pandas as pd
 
 from minibert import load_classifier
 from train.batches import TOKEN_BUDGET, sorted_batches
-from train.data import describe, encode, load_data
+from train.data import describe, encode_all, load_data
 from train.device import current_processes
+from train.folders import cache_folder
 from train.forward import load_model, predict_logits
 from train.metrics import (
     PREFIX,
@@ -36,9 +37,11 @@ def run(options: EvaluateOptions) -> Result:
         if options.split not in data.splits:
             raise ValueError(f"--split {options.split}: the data has only {', '.join(data.splits)}")
         rows = data.splits[options.split]
-        print(f"{options.model} on {describe(data)}; {precision}")
-        encoded = encode(rows, tokenizer, model.config, options.max_length, precision.device)
-        model.distilbert.check_inputs = False  # `encode` has checked
+        cache = cache_folder(options.no_cache)
+        print(f"{options.model} on {describe(data, cache)}; {precision}")
+        chosen = data._replace(splits={options.split: rows})
+        encoded = encode_all(chosen, tokenizer, model, options)[options.split]
+        model.distilbert.check_inputs = False  # `encode_all` has checked
         start = time.perf_counter()
         logits = predict_logits(model, encoded, precision, processes, options.split)
         seconds = time.perf_counter() - start

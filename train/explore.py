@@ -4,20 +4,22 @@ Only the tokenizer is needed, no weights.
 """
 
 import hashlib
-from array import array
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tokenizer import WordPieceTokenizer
+from train.batches import TokenIds
 from train.data import Data, describe, load_data
+from train.data.encoded import chunks, token_ids
 from train.device import current_processes
 from train.findings import LISTED, findings, typical_words
+from train.folders import cache_folder
 from train.options import ExploreOptions
-from train.progress import progress
 from train.runs import Result, Run, write_csv, write_json
 from train.tables import number, print_table
 
-CHUNK = 10_000  # texts encoded at a time: how often the progress bar moves
 SHOWN = 5  # examples of each kind on the terminal
 EXAMPLE = ["split", "label_name", "words", "tokens", "text"]
 
@@ -27,11 +29,12 @@ def run(options: ExploreOptions) -> Result:
     with Run("explore", options) as run:
         data = load_data(options)
         tokenizer = WordPieceTokenizer.from_pretrained(options.model)
+        cache = cache_folder(options.no_cache)
         if not current_processes().is_main:
             return run.result
-        print(f"{describe(data)}; tokenizer of {options.model}")
+        print(f"{describe(data, cache)}; tokenizer of {options.model}")
         limit = min(options.max_length, tokenizer.model_max_length)
-        texts = to_frame(data, tokenizer)
+        texts = to_frame(data, tokenizer, cache)
         tables = {
             "classes": classes(texts, data.labels),
             "splits": splits(texts, limit),
@@ -45,8 +48,9 @@ def run(options: ExploreOptions) -> Result:
         rows = {title: records(table) for title, table in tables.items()}
         found = findings(texts, limit)
         explored = {"limit": limit, "findings": found, "tables": rows}
+        is_first = texts["split"] == texts["split"].iloc[0]
         explored["typical words"] = typical_words(
-            texts[texts["split"] == texts["split"].iloc[0]], data.labels
+            texts.loc[is_first, ["text", "label"]], data.labels
         )
         write_json(run.folder / "explore.json", explored)
         write_csv(run.folder / "lengths.csv", texts[["split", "label_name", "words", "tokens"]])
@@ -60,33 +64,38 @@ def run(options: ExploreOptions) -> Result:
     return run.result
 
 
-def to_frame(data: Data, tokenizer: WordPieceTokenizer) -> pd.DataFrame:
-    """All splits in one table, a row per text: text, label, label_name, words, tokens, unknown (how
-    many tokens are [UNK]), ids (equal where the token ids are equal), split. Tokens count [CLS] and
-    [SEP], as the model's limit does."""
-    frames = []
+def to_frame(data: Data, tokenizer: WordPieceTokenizer, cache: Path | None = None) -> pd.DataFrame:
+    """All splits in one table, a row per text: text, label, label_name, split, words, tokens,
+    unknown (how many tokens are [UNK]), ids (a number, equal where the token ids are equal). Tokens
+    count [CLS] and [SEP], as the model's limit does. cache: see `token_ids`."""
+    frames, digests = [], []
     for split, rows in data.splits.items():
-        df = rows.assign(label_name=[data.labels[i] for i in rows["label"]])
-        df["words"] = df["text"].str.split().str.len()
-        tokens = count_tokens(df["text"].tolist(), tokenizer, split)
-        frames.append(df.join(tokens).assign(split=split))
-    return pd.concat(frames, ignore_index=True)
+        df = rows.assign(label_name=[data.labels[i] for i in rows["label"].tolist()], split=split)
+        df["words"] = count_words(rows["text"])
+        encoded = token_ids(rows["text"], tokenizer, cache, split)
+        df["tokens"] = encoded.lengths.astype(np.int64)
+        is_unknown = encoded.ids == tokenizer.unk_token_id
+        df["unknown"] = np.add.reduceat(is_unknown, encoded.ends - encoded.lengths, dtype=np.int64)
+        frames.append(df)
+        digests.append(digests_of_ids(encoded))
+    # np.unique numbers the digests in their order.
+    numbers = np.unique(np.concatenate(digests), return_inverse=True)[1]
+    return pd.concat(frames, ignore_index=True).assign(ids=numbers)
 
 
-def count_tokens(texts: list[str], tokenizer: WordPieceTokenizer, title: str) -> pd.DataFrame:
-    """Of each text: its tokens, how many of them are [UNK], and a hash of their ids."""
-    rows = []
-    with progress(title, len(texts), "texts") as bar:
-        for start in range(0, len(texts), CHUNK):
-            # Not truncated: how many texts are over the limit is one of the answers.
-            chunk = tokenizer(texts[start : start + CHUNK], return_attention_mask=False)
-            for ids in chunk["input_ids"]:
-                # 16 bytes in place of a list: a million texts fit in memory, and two that differ
-                # get one hash once in 10^26 such data sets.
-                same = hashlib.blake2b(array("i", ids).tobytes(), digest_size=16).digest()
-                rows.append((len(ids), ids.count(tokenizer.unk_token_id), same))
-            bar.update(len(chunk["input_ids"]))
-    return pd.DataFrame(rows, columns=["tokens", "unknown", "ids"])
+def count_words(texts: pd.Series) -> np.ndarray:
+    """(N,) int64: how many words between white space each text has."""
+    counts = (len(text.split()) for chunk in chunks(texts) for text in chunk)
+    return np.fromiter(counts, np.int64, count=len(texts))
+
+
+def digests_of_ids(encoded: TokenIds) -> np.ndarray:
+    """(N,) 16 bytes each: a hash of each text's ids. Two texts that differ get one hash once in
+    10^26 data sets of a million."""
+    ends = encoded.ends
+    rows = zip((ends - encoded.lengths).tolist(), ends.tolist())
+    digests = (hashlib.blake2b(encoded.ids[a:b].data, digest_size=16).digest() for a, b in rows)
+    return np.fromiter(digests, "S16", count=len(ends))
 
 
 def classes(texts: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -137,25 +146,25 @@ def words_per_text(texts: pd.DataFrame, names: list[str]) -> pd.DataFrame:
 def shared(texts: pd.DataFrame) -> pd.DataFrame:
     """Texts whose token ids occur in two splits (leaks): what was trained on tells nothing in a
     test."""
-    seen: dict[str, set[bytes]] = {}
+    seen: dict[str, pd.Series] = {}
     rows = []
-    for split, df in texts.groupby("split", sort=False):
+    for split, ids in texts.groupby("split", sort=False)["ids"]:
         for other, its_ids in seen.items():
-            count = df["ids"].isin(its_ids).sum()
-            rows.append({"split": split, "shares with": other, "texts": count})
-        seen[split] = set(df["ids"])
+            rows.append({"split": split, "shares with": other, "texts": ids.isin(its_ids).sum()})
+        seen[split] = ids
     return pd.DataFrame(rows)
 
 
 def conflicts(texts: pd.DataFrame) -> pd.DataFrame:
     """Texts that occur (by their token ids) with different labels, in one split or across them."""
-    again = texts[texts["ids"].duplicated(keep=False)]
+    several = texts.groupby("ids")["label"].transform("nunique") > 1
+    again = texts.loc[several, ["ids", "label_name", "split", "text"]]
+    again = again[again["ids"].isin(again["ids"].unique()[:LISTED])]
     rows = []
     for _, df in again.groupby("ids", sort=False):
-        if df["label"].nunique() > 1:
-            places = df["label_name"] + " (" + df["split"] + ")"
-            rows.append({"labels": ", ".join(places), "text": df["text"].iloc[0]})
-    return pd.DataFrame(rows[:LISTED])
+        places = df["label_name"] + " (" + df["split"] + ")"
+        rows.append({"labels": ", ".join(places), "text": df["text"].iloc[0]})
+    return pd.DataFrame(rows)
 
 
 def records(table: pd.DataFrame) -> list[dict]:

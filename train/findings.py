@@ -4,14 +4,17 @@ A text is known by its token ids: "Hello!" and "hello !" are one text to the mod
 here.
 """
 
+import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_matrix  # comes with scikit-learn
-from sklearn.feature_extraction.text import CountVectorizer
+
+from train.data.encoded import chunks
 
 LISTED = 200  # rows of each finding
+WORD = re.compile(r"\b\w\w+\b")  # two letters and more, as scikit-learn's CountVectorizer has it
 TYPICAL = 10  # words per class
 CLASSES = 40  # for which words are counted, the first ones
 SHOWN = ["split", "label_name", "text"]
@@ -24,45 +27,47 @@ def findings(texts: pd.DataFrame, limit: int) -> list[dict[str, Any]]:
 
     texts: a row per text with split, text, label_name, ids (equal where the token ids are), tokens,
     unknown."""
-    first_split = texts.groupby("ids", sort=False)["split"].transform("first")
-    leaks = texts.assign(first=first_split)[first_split != texts["split"]]
-    n_labels = texts.groupby("ids")["label_name"].transform("nunique")
-    conflicts = texts[n_labels > 1]
-    repeats = texts[texts.duplicated(["split", "ids"])]
-    empty = texts[texts["tokens"] <= 2]  # [CLS] and [SEP] alone
-    long = texts[texts["tokens"] > limit]
-    unknown = texts[texts["unknown"] > 0]
+    groups = texts.groupby("ids", sort=False)
+    texts = texts.assign(first=groups["split"].transform("first"))
+    is_leak = texts["first"] != texts["split"]
     share = texts["unknown"].sum() / max(1, (texts["tokens"] - 2).sum())
+    several = groups["label"].transform("nunique") > 1
+    # Kind, which rows, what they are in words.
     found = [
-        ("leaks", len(leaks), "texts of a later split occur in an earlier one too", leaks),
-        (
-            "conflicts",
-            conflicts["ids"].nunique(),
-            "texts occur several times with different labels",
-            conflicts.sort_values("ids", kind="stable"),
-        ),
-        ("repeats", len(repeats), "texts repeat one of the same split", repeats),
-        ("empty", len(empty), "texts have no token", empty),
-        ("over-long", len(long), f"texts are cut at {limit} tokens", long),
-        ("unknown", len(unknown), f"texts have an [UNK]: {share:.2%} of all tokens", unknown),
+        ("leaks", is_leak, "texts of a later split occur in an earlier one too"),
+        ("conflicts", several, "texts occur several times with different labels"),
+        ("repeats", texts.duplicated(["split", "ids"]), "texts repeat one of the same split"),
+        ("empty", texts["tokens"] <= 2, "texts have no token"),  # [CLS] and [SEP] alone
+        ("over-long", texts["tokens"] > limit, f"texts are cut at {limit} tokens"),
+        ("unknown", texts["unknown"] > 0, f"texts have an [UNK]: {share:.2%} of all tokens"),
     ]
     listed = [
-        {"kind": kind, "count": count, "words": words, "rows": listing(rows)}
-        for kind, count, words, rows in found
+        {
+            "kind": kind,
+            "count": int(texts.loc[rows, "ids"].nunique() if kind == "conflicts" else rows.sum()),
+            "words": words,
+            "rows": listing(texts, rows, kind),
+        }
+        for kind, rows, words in found
     ]
     return [*listed[:2], imbalance(texts), *listed[2:]]
 
 
-def listing(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """The first rows as dicts, with the split that had a text first where that is known."""
-    columns = [*SHOWN, "first"] if "first" in rows else SHOWN
-    return rows[columns].head(LISTED).to_dict("records")
+def listing(texts: pd.DataFrame, is_listed: pd.Series, kind: str) -> list[dict[str, Any]]:
+    """The first of these rows as dicts; leaks with the split that had the text first, conflicts
+    with the rows of one text together."""
+    # Numbers of rows, since a copy of the rows themselves may be most of the data.
+    places = np.flatnonzero(is_listed)
+    if kind == "conflicts":
+        places = places[np.argsort(texts["ids"].to_numpy()[places], kind="stable")]
+    columns = [*SHOWN, "first"] if kind == "leaks" else SHOWN
+    return texts[columns].iloc[places[:LISTED]].to_dict("records")
 
 
 def imbalance(texts: pd.DataFrame) -> dict[str, Any]:
     """How many classes of the first split have less than half the texts of its largest class."""
-    first = texts[texts["split"] == texts["split"].iloc[0]]
-    counts = first["label_name"].value_counts(ascending=True)
+    is_first = texts["split"] == texts["split"].iloc[0]
+    counts = texts.loc[is_first, "label_name"].value_counts(ascending=True)
     smallest, largest = counts.index[0], counts.index[-1]
     ratio = counts[largest] / counts[smallest]
     words = (
@@ -81,22 +86,24 @@ def typical_words(texts: pd.DataFrame, names: list[str]) -> dict[str, list[dict[
     "Fightin' Words", 2008). Plain ratios would list words that occur once; plain differences, "the"
     and "i". The prior is PRIOR words drawn as from all texts: a rare word has to occur often in the
     class before it outweighs them. texts: columns text and label (a class id)."""
-    vectorizer = CountVectorizer(token_pattern=r"(?u)\b\w\w+\b")
-    try:
-        counts = vectorizer.fit_transform(texts["text"])  # (N, W)
-    except ValueError:  # no text has a word of two letters
+    # Counters by class, as a matrix (N, W) of all texts would be larger than the texts.
+    counters: list[Counter[str]] = [Counter() for _ in names]
+    labels = iter(texts["label"].tolist())
+    for chunk in chunks(texts["text"]):
+        for text, label in zip(chunk, labels):
+            counters[label].update(WORD.findall(text.lower()))
+    total: Counter[str] = Counter()
+    for counter in counters:
+        total.update(counter)
+    words = sorted(total)
+    if not words:  # no text has a word of two letters
         return {}
-    words = vectorizer.get_feature_names_out()
-    one_hot = csr_matrix(
-        (np.ones(len(texts)), (texts["label"], np.arange(len(texts)))), (len(names), len(texts))
-    )
-    by_class = (one_hot @ counts).tocsr()  # (C, W)
-    overall = np.asarray(counts.sum(axis=0), dtype=float).ravel()  # (W,)
+    overall = np.array([total[word] for word in words], float)  # (W,)
     prior = PRIOR * overall / overall.sum()
     found = {}
-    for label, name in enumerate(names[:CLASSES]):
-        ours = by_class[label].toarray().ravel() + prior
-        theirs = overall - by_class[label].toarray().ravel() + prior
+    for counter, name in zip(counters, names[:CLASSES]):
+        counts = np.array([counter[word] for word in words], float)
+        ours, theirs = counts + prior, overall - counts + prior
         odds = [np.log(side / (side.sum() - side)) for side in (ours, theirs)]
         z = (odds[0] - odds[1]) / np.sqrt(1 / ours + 1 / theirs)
         best = np.argsort(-z, kind="stable")[:TYPICAL]

@@ -14,8 +14,9 @@ from minibert import DistilBertForSequenceClassification
 from minibert.inputs import IGNORED
 from tokenizer import WordPieceTokenizer
 from train.batches import Encoded
-from train.data import Data, describe, encode, fingerprint, hold_out, load_data
+from train.data import Data, describe, encode_all, fingerprint, hold_out, load_data
 from train.device import Precision, current_processes
+from train.folders import cache_folder
 from train.forward import load_model, predict_logits, trained_labels
 from train.metrics import PREFIX, baseline, measure, predictions
 from train.options import PROGRAM, FinetuneOptions
@@ -44,7 +45,7 @@ from train.training.optim import LossScale, Update, freeze, make_optimizer
 from train.training.step import Job, Steps, balanced_weights
 
 # When a run is resumed. Not even the last bit of a result depends on these.
-FREE_TO_CHANGE = ("output_dir", "overwrite", "resume", "save_steps", "save_minutes")
+FREE_TO_CHANGE = ("output_dir", "overwrite", "resume", "save_steps", "save_minutes", "no_cache")
 
 
 class Loaded(NamedTuple):
@@ -73,7 +74,8 @@ def run(options: FinetuneOptions) -> Result:
         is_packaged = options.model == "demo" and not {"lr", "epochs"} & options.given.keys()
         note = " (suited to the packaged weights)" if is_packaged else ""
         rate = f"learning rate {options.lr:g}, {options.epochs} epochs{note}"
-        print(f"{options.model} on {describe(loaded.data)}; {rate}")
+        where = describe(loaded.data, cache_folder(options.no_cache))
+        print(f"{options.model} on {where}; {rate}")
         print(f"{job.precision}; {job.update.total_steps} steps of {job.steps.step_size} texts")
         if job.precision.device.type == "cuda" and not is_capturable(job):
             print("without CUDA graphs: --grad-accum and several processes have none")
@@ -114,11 +116,8 @@ def load_for(options: FinetuneOptions, data: Data) -> Loaded:
         id2label=dict(enumerate(data.labels)),
         label2id={label: i for i, label in enumerate(data.labels)},
     )
-    model.distilbert.check_inputs = False  # `encode` has checked all that will come
-    encoded = {
-        split: encode(rows, tokenizer, model.config, options.max_length, precision.device)
-        for split, rows in data.splits.items()
-    }
+    model.distilbert.check_inputs = False  # `encode_all` has checked all that will come
+    encoded = encode_all(data, tokenizer, model, options)
     if "validation" not in encoded and (options.keep == "best" or options.patience):
         raise ValueError("--keep best and --patience need a validation split")
     settings = {k: v for k, v in options.as_dict().items() if k not in FREE_TO_CHANGE} | {
@@ -256,7 +255,9 @@ def evaluate(
         with request.at_once():
             logits["validation"] = predict_split(loaded, job, "validation")
         labels = loaded.data.splits["validation"]["label"].to_numpy()
-        metrics = measure(logits["validation"], labels, "eval")
+        if job.processes.is_main:  # only rank 0 has the logits
+            metrics = measure(logits["validation"], labels, "eval")
+        metrics = job.processes.share(metrics)  # whether to stop or to keep, all must decide alike
     record = history.add_evaluation(history.step, metrics)
     if loaded.options.keep == "best" and history.is_best_now:
         history.keep_weights(loaded.model)

@@ -13,6 +13,20 @@ try:
 except ImportError:  # Windows has no such locks: there, two runs can share a folder
     fcntl = None  # type: ignore[assignment]
 
+LARGE = 50_000  # texts of a split, whose token ids are kept in the user's cache folder; see there
+
+
+def cache_folder(no_cache: bool = False) -> Path | None:
+    """The user's cache folder for this program; None where it is not wanted or there is no home.
+
+    By the XDG Base Directory Specification, which has relative paths ignored."""
+    if no_cache:
+        return None
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(root):
+        root = os.path.expanduser("~/.cache")
+    return Path(root) / "minibert" if os.path.isabs(root) else None
+
 
 def lock(folder: Path) -> int | None:
     """Lock a folder: a file descriptor, the lock's life; None where there are no locks.

@@ -65,7 +65,7 @@ def in_length_order(
     """forward(input_ids (B, S), mask (B, S)) -> (B, ...), of all N texts: (N, ...) float32.
 
     The model computes in eval mode and is left in the mode it was found in. Of many processes each
-    computes every world-th batch, and all get the whole result.
+    computes every world-th batch, and rank 0 gets the whole result, the others no row of it.
     """
     was_training = model.training
     model.eval()  # without dropout
@@ -85,9 +85,12 @@ def in_length_order(
     # Copied to the CPU once, after the last batch: a copy per batch would leave the GPU idle.
     computed = torch.cat(outputs).float().cpu().numpy()  # bfloat16, which numpy lacks, as float32
     computed = processes.gather_rows(computed)
+    places = processes.gather_rows(np.concatenate(mine))
+    if not processes.is_main:
+        return computed
     in_order = np.empty((len(data), *computed.shape[1:]), np.float32)
     # Row k computed belongs to text mine[k]; a batch that was computed twice is written twice.
-    in_order[processes.gather_rows(np.concatenate(mine))] = computed
+    in_order[places] = computed
     if not np.isfinite(in_order).all():
         raise ArithmeticError(
             f"the model's answers hold NaN or infinity in {precision.name}"

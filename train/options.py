@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from train.folders import LARGE
+
 # What suits the packaged weights, a small encoder: more epochs and a higher learning rate than the
 # tutorial's for DistilBERT. What --demo stands for besides.
 PACKAGED = {"epochs": 4, "lr": 2e-4}
@@ -111,6 +113,9 @@ class DataOptions(Options):
     columns: str | None = flag(None, "the column names of files with --no-header: text,label")
     drop_empty: bool = flag(False, "leave out rows without a text or a label, and count them")
     dataset_config: str | None = flag(None, "configuration of a Hub data set that has several")
+    no_cache: bool = flag(
+        False, f"keep no token ids of large data ({LARGE:,} texts and more) in the cache folder"
+    )
 
 
 @dataclass(frozen=True, init=False)

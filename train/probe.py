@@ -20,9 +20,10 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from minibert import DistilBertModel
-from train.data import Data, describe, encode, hold_out, load_data
+from train.data import Data, describe, encode_all, hold_out, load_data
 from train.device import current_processes
 from train.features import get_features
+from train.folders import cache_folder
 from train.forward import POOLINGS, load_model
 from train.metrics import PREFIX, baseline, measure, predictions
 from train.options import ProbeOptions
@@ -44,12 +45,10 @@ def run(options: ProbeOptions) -> Result:
             raise ValueError("probing needs a training split; name one with --train-file")
         data = hold_out(data, options.eval_share, options.seed)
         tokenizer, model, precision = load_model(options, DistilBertModel.from_pretrained)
-        model.check_inputs = False  # `encode` checks
-        print(f"{options.model} on {describe(data)}; {precision}")
-        encoded = {
-            split: encode(rows, tokenizer, model.config, options.max_length, precision.device)
-            for split, rows in data.splits.items()
-        }
+        model.check_inputs = False  # `encode_all` checks
+        cache = cache_folder(options.no_cache)
+        print(f"{options.model} on {describe(data, cache)}; {precision}")
+        encoded = encode_all(data, tokenizer, model, options)
         start = time.perf_counter()
         features = get_features(model, encoded, options, precision, processes)
         if not processes.is_main:

@@ -1,7 +1,15 @@
 """Texts and class ids from files, the Hub or Python objects: read exactly, or refused."""
 
 from train.data.hub import EMOTION_LABELS
-from train.data.load import Data, describe, encode, fingerprint, hold_out, load_data
+from train.data.load import (
+    Data,
+    describe,
+    encode,
+    encode_all,
+    fingerprint,
+    hold_out,
+    load_data,
+)
 from train.data.sources import DEMO_FOLDER
 
 __all__ = [
@@ -10,6 +18,7 @@ __all__ = [
     "Data",
     "describe",
     "encode",
+    "encode_all",
     "fingerprint",
     "hold_out",
     "load_data",

@@ -112,10 +112,11 @@ def listed(names: list[str]) -> str:
     )
 
 
-def warn(texts: list[str], names: list[str], source: str) -> None:
+def warn(texts: list[str], names: list[str | None], source: str) -> None:
     """Say on standard error what is seldom meant: classes that look like one, columns that are
-    swapped or wrong."""
-    classes = set(names)
+    swapped or wrong. names: None for rows that are left out."""
+    classes = {name for name in names if name is not None}
+    n_rows = len(names) - names.count(None)
     alike = defaultdict(list)
     for name in sorted(classes):
         alike[float(name) if NUMBER.fullmatch(name) else name.lower()].append(repr(name))
@@ -123,16 +124,17 @@ def warn(texts: list[str], names: list[str], source: str) -> None:
         if len(same) > 1:
             what = "are one number" if NUMBER.fullmatch(same[0][1:-1]) else "differ in case alone"
             remark(f"warning: {source}: the labels {' and '.join(same)} {what}; each is a class")
-    if len(names) < FEW_ROWS:
+    if n_rows < FEW_ROWS:
         return
-    if SHARE * len(classes) > len(names):
+    if SHARE * len(classes) > n_rows:
         remark(
-            f"warning: {source}: {len(classes)} classes in {len(names)} rows; is --label-column "
-            "right?"
+            f"warning: {source}: {len(classes)} classes in {n_rows} rows; is --label-column right?"
         )
-    elif SHARE * len(set(texts)) <= len(texts):
+        return
+    n_texts = len({text for text, name in zip(texts, names) if name is not None})
+    if SHARE * n_texts <= n_rows:
         remark(
-            f"warning: {source}: only {len(set(texts))} different texts in {len(texts)} rows, as "
+            f"warning: {source}: only {n_texts} different texts in {n_rows} rows, as "
             "if they were labels; is --text-column right?"
         )
 

@@ -6,6 +6,7 @@ names, names become ids, and a validation split is held out where there is none.
 
 import hashlib
 from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +15,16 @@ import torch
 
 from minibert import DistilBertConfig
 from minibert.inputs import IGNORED
+from minibert.pretrained import PretrainedModel
 from tokenizer import WordPieceTokenizer
-from train.batches import Encoded
+from train.batches import Encoded, TokenIds
+from train.data.encoded import chunks, token_ids
 from train.data.labels import in_order, to_ids, to_names, warn, without_ignored
 from train.data.sources import Rows, read_splits
 from train.data.table import remark, short
-from train.options import DataOptions
+from train.device import current_processes
+from train.folders import LARGE, cache_folder
+from train.options import DataOptions, EvaluateOptions, FinetuneOptions, ProbeOptions
 
 SHOWN = 5  # rows named in a message
 
@@ -42,20 +47,22 @@ def load_data(options: DataOptions, label_names: list[str] | None = None) -> Dat
     splits = read_splits(options)
     names = {split: class_names(rows, options) for split, rows in splits.items()}
     first = next(iter(splits))  # train, if there is one: its classes are the model's
-    texts = [text for text, name in zip(splits[first].texts, names[first]) if name is not None]
-    classes = [name for name in names[first] if name is not None]
-    labels = label_names or splits[first].class_names or in_order(set(classes))
-    warn(texts, classes, splits[first].source)
+    classes = {name for name in names[first] if name is not None}
+    labels = label_names or splits[first].class_names or in_order(classes)
+    warn(splits[first].texts, names[first], splits[first].source)
     remedy = ""
     if label_names and hasattr(options, "new_head"):
         remedy = "; --new-head trains a new classifier with the labels of the data"
+    sources = {split: rows.source for split, rows in splits.items()}
     frames = {}
-    for split, rows in splits.items():
-        ids = to_ids(names[split], labels, rows.source, remedy)
-        frame = pd.DataFrame({"text": rows.texts, "label": ids})
-        frames[split] = frame[ids != IGNORED].reset_index(drop=True)
+    for split in sources:
+        ids = to_ids(names.pop(split), labels, sources[split], remedy)
+        # Taken out, so that a split's Python strings are freed once they are in the table.
+        frame = pd.DataFrame({"text": splits.pop(split).texts, "label": ids})
+        is_labelled = ids != IGNORED
+        frames[split] = frame if is_labelled.all() else frame[is_labelled].reset_index(drop=True)
     if "train" in frames:
-        check_classes(frames["train"]["label"], labels, splits["train"].source)
+        check_classes(frames["train"]["label"], labels, sources["train"])
     return Data(frames, list(labels))
 
 
@@ -163,18 +170,41 @@ def hold_out(data: Data, share: float, seed: int) -> Data:
 def fingerprint(rows: pd.DataFrame) -> str:
     """sha256 over texts and labels in order: tells whether a resumed run sees the same data."""
     digest = hashlib.sha256()
-    for text, label in zip(rows["text"], rows["label"]):
-        digest.update(f"{len(text)} {text} {label}\n".encode())
+    labels = iter(rows["label"].tolist())
+    for texts in chunks(rows["text"]):
+        for text, label in zip(texts, labels):
+            digest.update(f"{len(text)} {text} {label}\n".encode())
     return digest.hexdigest()
 
 
-def describe(data: Data) -> str:
-    """'16000 train, 2000 validation, 2000 test texts, 6 labels'."""
+def describe(data: Data, cache: Path | None = None) -> str:
+    """'16000 train, 2000 validation, 2000 test texts, 6 labels'; where token ids are cached."""
     counts = ", ".join(f"{len(rows)} {split}" for split, rows in data.splits.items())
     text = f"{counts} texts, {len(data.labels)} labels"
     if data.held_out:
         text += f" (validation: {data.held_out:g} of train, held out by --seed; see --eval-share)"
+    if cache and max(map(len, data.splits.values())) >= LARGE:
+        text += f" (token ids are cached in {cache}; see --no-cache)"
     return text
+
+
+def encode_all(
+    data: Data,
+    tokenizer: WordPieceTokenizer,
+    model: PretrainedModel,
+    options: FinetuneOptions | ProbeOptions | EvaluateOptions,
+) -> dict[str, Encoded]:
+    """Every split on the model's device, as a command uses it: encoded by rank 0 alone, and large
+    data by way of the cache folder."""
+    cache, processes = cache_folder(options.no_cache), current_processes()
+    encoded = {}
+    for split, rows in data.splits.items():
+        title = f"encode {split}" if cache and len(rows) >= LARGE else ""
+        ids = token_ids(rows["text"], tokenizer, cache, title, processes)
+        encoded[split] = encode(
+            rows, tokenizer, model.config, options.max_length, model.device, ids
+        )
+    return encoded
 
 
 def encode(
@@ -183,15 +213,17 @@ def encode(
     config: DistilBertConfig,
     max_length: int,
     device: torch.device | str = "cpu",
+    ids: TokenIds | None = None,
 ) -> Encoded:
     """The rows as tensors on the device; texts over max_length tokens (or the model's limit) are
-    cut. Token and label ids are checked here once, so that the model need not for every batch."""
-    limit = min(max_length, config.max_position_embeddings)
-    texts = rows["text"].tolist()
-    ids = tokenizer(texts, truncation=True, max_length=limit, return_attention_mask=False)
+    cut. Token and label ids are checked here once, so that the model need not for every batch.
+    ids: of the whole texts, where they are known."""
     if len(tokenizer) > config.vocab_size:
         raise ValueError(
             f"the tokenizer knows {len(tokenizer)} tokens, the model only {config.vocab_size}: "
             "vocab.txt and config.json are not of one model"
         )
-    return Encoded(ids["input_ids"], rows["label"].to_numpy(), config.pad_token_id, device)
+    limit = min(max_length, config.max_position_embeddings)
+    ids = ids or token_ids(rows["text"], tokenizer)
+    ids = ids.cut(limit, tokenizer.truncation_side)
+    return Encoded(ids, rows["label"].to_numpy(), config.pad_token_id, device)

@@ -4,6 +4,7 @@ Whatever the source, the result is `Rows` for each of train, validation and test
 cells as the source has them. `datasets` is used, and imported, for its own objects alone.
 """
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,7 +64,8 @@ def read_file(path: Path, layout: Layout, wanted: dict[str, str]) -> Rows:
     texts, labels = [], []
     for text, label in table.rows:
         texts.append(text)
-        labels.append(label)
+        # Interned: a label's many cells are one string in memory.
+        labels.append(sys.intern(label) if type(label) is str else label)
         if len(texts) % 10_000 == 0:
             check_size(path, ROW_BYTES * len(texts))
     return Rows(str(path), texts, labels, table.class_names)
