@@ -259,10 +259,17 @@ def test_a_device_that_is_not_there_is_refused_by_name():
     assert choose_precision().device.type in ("cpu", "mps")
 
 
-def test_auto_never_takes_bf16_on_a_cpu_without_matrix_units(monkeypatch):
-    for has_tiles, expected in ((False, "fp32"), (True, "bf16")):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=has_tiles: has)
-        assert choose_precision("cpu").name == expected
+@pytest.mark.parametrize(
+    ("has_avx512_bf16", "has_amx", "expected"),
+    [(False, False, "fp32"), (True, False, "bf16"), (False, True, "bf16"), (True, True, "bf16")],
+)
+def test_auto_takes_bf16_on_a_cpu_that_multiplies_it(
+    monkeypatch, has_avx512_bf16, has_amx, expected
+):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_avx512_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    assert choose_precision("cpu").name == expected
+    assert choose_precision("cpu", "fp32").name == "fp32"
 
 
 @pytest.mark.parametrize("warmup", [0, 7, 40])

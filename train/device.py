@@ -2,6 +2,7 @@
 
 Mixed precision (Micikevicius et al., arXiv 1710.03740): weights, optimiser state and loss are kept
 in float32; the matrix products of the forward and backward pass run in 16 bits by torch.autocast.
+Without training, linear layers can be computed in 8 bits on a CPU (int8, see minibert/int8.py).
 
 Data parallelism: `torchrun --nproc-per-node N -m train ...` runs the command in N processes. Each
 holds the whole model, computes its share of the texts and, in fine-tuning, averages gradients with
@@ -18,19 +19,21 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from minibert.int8 import weight_limit
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of torch.autocast
 
 
 @dataclass(frozen=True)
 class Precision:
-    """The device, and the number format of its matrix products: fp32, bf16 or fp16."""
+    """The device, and the number format of its matrix products: fp32, bf16, fp16 or int8."""
 
     device: torch.device
     name: str
 
     def autocast(self) -> AbstractContextManager:
         """The context of a forward pass."""
-        if self.name == "fp32":
+        if self.name not in DTYPES:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=DTYPES[self.name])
 
@@ -44,7 +47,7 @@ class Precision:
 
 def choose_precision(device: str = "auto", precision: str = "auto") -> Precision:
     """Resolve "auto": the GPU if there is one, and the fastest number format that trains as well as
-    float32. Raises ValueError where the named device does not exist."""
+    float32. Raises ValueError where the named device does not exist, or has no int8."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         device = next((name for name, there in available.items() if there), "cpu")
@@ -65,6 +68,8 @@ def choose_precision(device: str = "auto", precision: str = "auto") -> Precision
         torch.set_flush_denormal(True)
     if precision == "auto":
         precision = fastest(device)
+    if precision == "int8":
+        check_int8(device)
     return Precision(torch.device(device), precision)
 
 
@@ -73,9 +78,25 @@ def fastest(device: str) -> str:
     if device == "cuda":
         # bf16 has float32's range, so it needs no loss scale; in hardware since Ampere (8.0).
         return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
-    if device == "cpu" and torch.cpu._is_amx_tile_supported():
-        return "bf16"  # without AMX tiles, bf16 products are slower than fp32 ones
+    # avx512_bf16 (AMD since Zen 4) and AMX multiply bf16; elsewhere it is slower than fp32.
+    if device == "cpu" and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    ):
+        return "bf16"
     return "fp32"
+
+
+def check_int8(device: str) -> None:
+    """Raises ValueError where int8 cannot be computed on the device."""
+    if device != "cpu":
+        raise ValueError(
+            f"--precision int8: only a CPU computes it here, not {device}; use --device cpu, or "
+            "--precision auto"
+        )
+    try:
+        weight_limit()
+    except ValueError as error:
+        raise ValueError(f"--precision {error}; use --precision auto") from None
 
 
 class Processes(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minibert import DistilBertConfig, DistilBertModel
+from minibert import DistilBertConfig, DistilBertModel, int8
 from minibert.pretrained import CONFIG, PretrainedModel, tensor_names
 from tokenizer import WordPieceTokenizer, hub
 from train.batches import TOKEN_BUDGET, Encoded, sorted_batches
@@ -67,6 +67,7 @@ def in_length_order(
     The model computes in eval mode and is left in the mode it was found in. Of many processes each
     computes every world-th batch, and rank 0 gets the whole result, the others no row of it.
     """
+    int8.switch(model, on=precision.name == "int8")
     was_training = model.training
     model.eval()  # without dropout
     batches = sorted_batches(data.lengths, TOKEN_BUDGET[precision.device.type])

@@ -142,7 +142,7 @@ class ComputeOptions(ModelOptions):
     """And what its forward passes run on."""
 
     precision: str = flag(
-        "auto", "arithmetic of the matmuls", choices=("auto", "fp32", "bf16", "fp16")
+        "auto", "arithmetic of the matmuls", choices=("auto", "fp32", "bf16", "fp16", "int8")
     )
     device: str = flag("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
 
@@ -164,6 +164,10 @@ class FinetuneOptions(RunOptions, ComputeOptions, TrainingDataOptions):
     group = "training"
     example = "finetune --train-file train.csv --eval-file val.csv --output-dir runs/mine"
 
+    # No int8: rounding has no gradient to train by.
+    precision: str = flag(
+        "auto", "arithmetic of the matmuls", choices=("auto", "fp32", "bf16", "fp16")
+    )
     epochs: int = flag(2, "passes over the training split", at_least=1)
     batch_size: int = flag(8, "texts per forward pass, on each process", at_least=1)
     grad_accum: int = flag(1, "forward passes per optimiser step", at_least=1)
@@ -403,4 +407,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names |= {other: names[ours] for other, ours in ALSO_CALLED.items() if ours in names}
     plain = word.lstrip("-").replace("_", "-")
     near = difflib.get_close_matches(plain, names, n=1, cutoff=0.65)
+    if plain == "precision" and not near:
+        return "; leave it out: this command knows float32 alone"
     return f"; did you mean {names[near[0]]}?" if near else ""

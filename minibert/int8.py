@@ -1,0 +1,120 @@
+"""Linear layers in 8 bits, for inference on a CPU: dynamic quantisation.
+
+Products of 8-bit integers cost a CPU a fraction of float32 ones, and their sums are exact. So a
+float tensor is written as integers times a scale, the integers are multiplied, and the sum is
+scaled back. Where something is lost:
+
+- weights (O, I), once: each output row has a scale of its own, its largest number over the limit.
+  With one for all rows, a single large weight would leave few steps for the small ones.
+- activations, in every forward pass ("dynamic"): one scale for the whole tensor, whose lowest and
+  highest number are 256 steps apart. One outlier makes all tokens coarser: this is the larger loss.
+  And as the range is that of a batch, a text's answer depends a little on its neighbours.
+- products and sums: nothing, in int32. Only the result is rounded again, as a float32.
+
+GELU, residuals, LayerNorm and softmax stay float32: they cost little. So do the embeddings, which
+are looked up and not multiplied, the head, and what follows the attention of the last block: its
+error is that of the answer, and a classifier computes it for one token of each text.
+"""
+
+import functools
+import warnings
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Quantised(NamedTuple):
+    """Integers that stand for (integers - zero) x scale."""
+
+    integers: Tensor
+    scale: Tensor
+    zero: Tensor
+
+
+def quantise_weight(weight: Tensor, limit: int) -> Quantised:
+    """(O, I) float32 -> int8 from -limit to limit, scales (O,), and 0 for each zero."""
+    largest = weight.abs().amax(dim=1)  # (O,)
+    scale = torch.where(largest > 0, largest / limit, 1.0)  # a row of zeros takes any scale
+    integers = (weight / scale[:, None]).round().to(torch.int8)
+    return Quantised(integers, scale, torch.zeros_like(scale, dtype=torch.int64))
+
+
+def quantise_activations(x: Tensor) -> Quantised:
+    """(..., I) float32 -> uint8 with one scale and zero, (): negative and positive numbers rarely
+    reach equally far, so the range is not symmetric. It holds 0, which is exact."""
+    low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
+    scale = ((high - low) / 255).clamp(min=6.1e-5)  # FBGEMM's smallest
+    zero = (-low / scale).round()
+    integers = ((x * (1 / scale)).round() + zero).clamp(0, 255).to(torch.uint8)
+    return Quantised(integers, scale, zero)
+
+
+def int8_linear(x: Tensor, weight: Quantised, bias: Tensor) -> Tensor:
+    """x (..., I) -> (..., O) float32: what the kernel behind Int8Linear computes, step by step."""
+    inputs = quantise_activations(x)
+    # The scales are the same for all terms of a sum, so they are multiplied with the sum alone.
+    total = (inputs.integers.int() - inputs.zero.int()) @ weight.integers.int().T  # (..., O) int32
+    return total * (inputs.scale * weight.scale) + bias
+
+
+class Int8Linear(nn.Linear):
+    """int8_linear by torch's kernel. The float weights stay, for saving and for switching back.
+
+    Raises ArithmeticError where a weight is not finite: rounding could hide it."""
+
+    def __init__(self, layer: nn.Linear, limit: int) -> None:
+        super().__init__(layer.in_features, layer.out_features, device="meta")  # nothing to fill
+        if not layer.weight.isfinite().all():
+            raise ArithmeticError("the model's weights hold NaN or infinity")
+        self.weight, self.bias = layer.weight, layer.bias
+        rows = quantise_weight(layer.weight.detach(), limit)
+        usual = torch.backends.quantized.engine
+        # Torch's usual one on x86, FBGEMM, makes little of VNNI, the instructions for 8 bits.
+        torch.backends.quantized.engine = "onednn" if torch.cpu._is_vnni_supported() else "fbgemm"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that torch may drop 8-bit tensors
+            packed = torch._make_per_channel_quantized_tensor(*rows, axis=0)
+        self.packed = torch.ops.quantized.linear_prepack(packed, layer.bias.detach())
+        torch.backends.quantized.engine = usual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., I) -> (..., O) float32."""
+        return torch.ops.quantized.linear_dynamic(x, self.packed)
+
+
+@functools.cache
+def weight_limit() -> int:
+    """The largest integer for a weight, 127 or 64, found by trying both.
+
+    CPUs without VNNI add two products in 16 bits, where at most 32,767 fits: 2 x 255 x 127 is cut
+    off without a word, 2 x 255 x 64 is not. Raises ValueError where torch has no kernel for this
+    CPU, or one that computes something else."""
+    layer, x = nn.utils.skip_init(nn.Linear, 64, 32), torch.ones(4, 64)
+    layer.weight.data, layer.bias.data = torch.ones(32, 64), torch.zeros(32)
+    for limit in (127, 64):
+        try:
+            theirs = Int8Linear(layer, limit)(x)
+        except (RuntimeError, AttributeError):
+            break
+        if torch.allclose(theirs, int8_linear(x, quantise_weight(layer.weight, limit), layer.bias)):
+            return limit
+    raise ValueError("int8: this torch has no 8-bit linear layers for this CPU")
+
+
+def switch(model: nn.Module, on: bool) -> None:
+    """Compute the linear layers of the encoder in 8 bits from now on, or in float32 again. They are
+    replaced in place; the integers are those of the weights at this moment."""
+    encoder: Any = getattr(model, "distilbert", model)
+    blocks = encoder.blocks
+    places = [(b.attention, name) for b in blocks for name in ("q_lin", "k_lin", "v_lin")]
+    for block in blocks[:-1]:
+        places += [(block.attention, "out_lin"), (block.ffn, "lin1"), (block.ffn, "lin2")]
+    for part, name in places:
+        layer = getattr(part, name)
+        if on and not isinstance(layer, Int8Linear):
+            setattr(part, name, Int8Linear(layer, weight_limit()))
+        elif isinstance(layer, Int8Linear) and not on:
+            plain = nn.Linear(layer.in_features, layer.out_features, device="meta")
+            plain.weight, plain.bias = layer.weight, layer.bias
+            setattr(part, name, plain)
