@@ -95,10 +95,10 @@ def results() -> str:
             f"tokens instead of [CLS]: {cell('emotion', 'probe, mean', 3)}",
         ],
         [
-            "speed on two CPU cores: tokenizing, features, training (batch 8 and 32)",
-            f"{ids}, {features}, {small} and {large}",
-            "`tokenizers` on all threads; `transformers` with batches padded to their longest; its "
-            "Trainer",
+            "speed on two CPU cores",
+            f"tokenizing {ids}, features {features}, training {small} (batch 8), {large} (32)",
+            "that of `tokenizers` on all threads, of `transformers` with batches padded to their "
+            "longest, of its Trainer",
         ],
         [
             "official DistilBERT weights; a GPU",
@@ -128,13 +128,15 @@ def speed_rows() -> list[list[str]]:
     rows.append(["[CLS] features", f"{ours} texts/s", opponent, theirs, ratio])
     for size in ("8", "32"):
         ours, theirs, ratio = (cell("training", f"{size} ", column) for column in (2, 3, 4))
-        rows.append([f"training, batch {size}", f"{ours} steps/s", "its Trainer", theirs, ratio])
+        rows.append(
+            [f"training, batch {size}", f"{ours} steps/s", "transformers' Trainer", theirs, ratio]
+        )
     return rows
 
 
 def speed() -> str:
     """The README's table of speed, from the tables of docs/BENCHMARKS.md."""
-    header = ["what", "MiniBERT", "beside", "", "ours is"]
+    header = ["what", "MiniBERT", "beside", "theirs", "ours is"]
     return table(header, speed_rows(), n_text=3) + "\n"
 
 
@@ -151,7 +153,7 @@ def walk() -> str:
     """One sentence on its way, shortened: pieces, ids, attention, answer."""
     tokens, trace, predict = re.findall(r"```text\n(\$ .*?)\n```", saved("walk"), re.DOTALL)
     command, *steps = tokens.splitlines()
-    kept = ("  homesick", "tokens", "input_ids")
+    kept = ("pieces", "  homesick", "tokens", "input_ids")
     attention = trace.split("\n\n")[-2]
     parts = [
         command,
