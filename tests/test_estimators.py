@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import transformers
 from safetensors.numpy import load_file
 from sklearn.base import clone
@@ -185,6 +186,10 @@ def test_balanced_classes_and_frozen_layers_change_the_result(fitted, rows, sett
         (["good", "bad"], [1, "1"], r"y\[1\] a str: give labels of one type"),
         ([], [], "no texts"),
         (np.array([["good"], ["bad"]]), [0, 1], "one dimension"),
+        (["good", ""], [0, 1], r"X\[1\] is empty"),
+        (["good", "bad", " \t"], [0, 1, 1], r"X\[2\] is empty"),
+        (["good", "\ud83d"], [0, 1], r"X\[1\] holds a lone surrogate"),
+        (["good", "bad"], ["a", "b\udc00"], r"y\[1\] holds a lone surrogate"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_refused(texts, labels, error, settings) -> None:
@@ -192,10 +197,63 @@ def test_what_cannot_be_learnt_from_is_refused(texts, labels, error, settings) -
         TextClassifier(**settings).fit(texts, labels)
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"precision": "fp99"}, {"class_weight": "odd"}])
-def test_parameters_are_checked_as_on_the_command_line(settings, wrong) -> None:
-    with pytest.raises(ValueError, match=f"--{next(iter(wrong))}".replace("_weight", "-weights")):
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"precision": "fp99"},
+        {"class_weight": "odd"},
+        {"weight_decay": -1},
+        {"random_state": -1},
+        {"warmup_steps": 99},
+        {"train_layers": 99},
+        {"lr": 1e30},
+    ],
+    ids=str,
+)
+def test_refusals_name_the_parameter(settings, wrong) -> None:
+    name = next(iter(wrong))
+    with pytest.raises((ValueError, ArithmeticError), match=rf"\b{name}\b") as caught:
         TextClassifier(**settings | wrong).fit(["good", "bad"], [0, 1])
+    assert "--" not in str(caught.value)
+
+
+def test_an_encoder_and_a_fitted_one_name_parameters_too(fitted, tiny_model) -> None:
+    with pytest.raises(ValueError, match=r"^max_length: 1 is below 3"):
+        TextEncoder(str(tiny_model), max_length=1).fit(["a text"])
+    other = clone(fitted).set_params(device="mps")
+    with pytest.raises(ValueError, match=r"^device mps: .*; use device cpu or auto"):
+        other.fit(["good", "bad"], [0, 1])
+
+
+def test_random_numbers_of_the_process_are_as_before(fitted, rows, tiny_model, tmp_path) -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)
+    before, legacy = torch.get_rng_state(), np.random.get_state()[1].copy()
+    clone(fitted).fit(rows["text"], rows["label"])
+    fitted.predict(rows["text"])
+    fitted.save(tmp_path)
+    TextClassifier.load(tmp_path, device="cpu")
+    TextEncoder(str(tiny_model), device="cpu").fit(rows["text"]).transform(["a text"])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (np.random.get_state()[1] == legacy).all()
+
+
+def test_parameters_are_saved_and_given_ones_win(rows, settings, tmp_path) -> None:
+    given = settings | {"epochs": np.int64(1), "lr": np.float32(0.5**7), "class_weight": "balanced"}
+    model = TextClassifier(**given, schedule="cosine").fit(rows["text"], rows["label"])
+    model.save(tmp_path)
+    loaded = TextClassifier.load(tmp_path, batch_size=4)
+    expected = model.get_params() | {"batch_size": 4, "device": "auto"}
+    assert loaded.get_params() == expected
+    (tmp_path / "parameters.json").write_text("[1")
+    with pytest.raises(ValueError, match=r"parameters.json is corrupt"):
+        TextClassifier.load(tmp_path)
+    (tmp_path / "parameters.json").unlink()  # as a run's final/ is
+    assert (
+        TextClassifier.load(tmp_path, device="cpu").get_params()
+        == TextClassifier(model=str(tmp_path), device="cpu").get_params()
+    )
 
 
 def test_fit_prints_nothing_and_leaves_nothing(

@@ -124,7 +124,7 @@ def test_a_wait_that_the_hub_asks_for_is_kept(hub) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["cut", "stall"])
+@pytest.mark.parametrize("kind", ["cut", "stall", "reset"])
 def test_a_download_that_breaks_off_is_resumed(hub, files, monkeypatch, said, kind) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 100)

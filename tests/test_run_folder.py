@@ -62,7 +62,7 @@ def test_files_that_no_run_has_written_are_not_overwritten(command, tmp_path, co
         (tmp_path / "run" / "config.json").write_text(config)
     before = contents(tmp_path / "run")
     refused = command("finetune", "--overwrite")
-    assert refused.status == 2 and "which no run has written" in refused.err
+    assert refused.status == 2 and "which no run has written; --overwrite" in refused.err
     assert contents(tmp_path / "run") == before
 
 

@@ -1,5 +1,6 @@
 """train.run: every command from Python, with the command line's own checks, and results."""
 
+import shlex
 import threading
 import tomllib
 from importlib import import_module
@@ -138,8 +139,26 @@ def test_the_command_line_of_options_gives_the_same_options() -> None:
 
 
 def test_data_objects_are_named_in_the_configuration_by_their_type() -> None:
-    options = FinetuneOptions(dataset={"train": pd.DataFrame()})
+    options = FinetuneOptions(dataset={"train": pd.DataFrame()}, epochs=3)
     assert options.as_dict()["dataset"] == "a dict"
+    line = options.command_line("finetune")
+    assert line.endswith("finetune --epochs 3  # dataset: a dict that was passed in Python")
+    assert shlex.split(line, comments=True)[-2:] == ["--epochs", "3"]
+
+
+@pytest.mark.parametrize("texts", ["abc", b"abc", 3, {"a": 1}, pd.DataFrame({"text": ["a"]})])
+def test_what_is_no_list_of_texts_is_refused(texts) -> None:
+    with pytest.raises(ValueError, match=r"(?s)--texts: .* is not a list"):
+        train.run("predict", model="m", texts=texts)
+
+
+def test_the_tenth_run_of_a_second_is_newer_than_its_second(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in ("", "-2", "-10", "-9"):
+        folder = tmp_path / f"runs/finetune-20260101-101010{number}"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text('{"command": "finetune", "options": {}}')
+    assert str(FinetuneOptions(resume=True).output_dir).endswith("-10")
 
 
 def test_every_command_has_a_group_an_example_and_options_that_are_used() -> None:

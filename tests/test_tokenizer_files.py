@@ -341,6 +341,42 @@ def test_what_is_not_followed_in_a_tokenizer_config_is_refused_by_name(tmp_path,
     assert str(tmp_path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "files, culprit",
+    [
+        ({"special_tokens_map": {"pad_token": 3}}, "special_tokens_map"),
+        ({"special_tokens_map": {"mask_token": {"content": "[N]", "lstrip": 3}}}, "special_token"),
+        ({"special_tokens_map": {"additional_special_tokens": [3]}}, "special_tokens_map"),
+        ({"added_tokens": {"[N]": 5}}, "added_tokens"),
+        ({"added_tokens": {"[N]": "x"}}, "added_tokens"),
+        ({"added_tokens_decoder": {"5": {"content": "[N]"}}}, "tokenizer_config"),
+    ],
+    ids=str,
+)
+def test_the_file_that_is_wrong_is_the_one_that_is_named(tmp_path, files, culprit):
+    if "added_tokens_decoder" in files:
+        files = {"tokenizer_config": files}
+    others = {"tokenizer_config": {}, "special_tokens_map": {}, "added_tokens": {}}
+    with pytest.raises(ValueError) as caught:
+        legacy(tmp_path, **others | files)
+    assert str(caught.value).startswith(f"{tmp_path}/{culprit}")
+
+
+def test_a_full_disk_leaves_the_tokenizer_that_was_saved_before(tmp_path, monkeypatch):
+    ours = WordPieceTokenizer.from_pretrained("demo")
+    ours.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    ours.model_max_length = 64
+    with pytest.raises(OSError, match="No space left"):
+        ours.save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_tokens_that_vocab_txt_cannot_hold_are_saved_too(tmp_path):
     theirs = reference()
     theirs.model = models.WordPiece({**theirs.get_vocab(), "odd ": 30522}, unk_token="[UNK]")

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 TIMEOUT = 7.0  # seconds that the Hub has for its first answer
 WAITS = (1.0, 2.0, 3.0)  # seconds before the second, third and fourth try ...
@@ -168,14 +168,27 @@ def ask(repository: Repository, what: str) -> None:
 def plain_http() -> Iterator[None]:
     """Inside, huggingface_hub logs nothing, draws bars on a terminal only, and fetches large files
     by plain HTTP. Its other way, the Xet store, is silent for minutes where a firewall blocks it.
-    Nor does it report what tools its users have: 3 seconds more where nothing answers."""
-    from huggingface_hub import constants
+    Nor does it report what tools its users have: 3 seconds more where nothing answers. A connection
+    that is reset in the middle of a file is taken up again at that place, as it does by itself only
+    where a connection is closed or stalls."""
+    from huggingface_hub import constants, file_download
     from huggingface_hub.utils import disable_progress_bars, logging
 
     before = constants.HF_HUB_DISABLE_XET, constants.HF_HUB_DISABLE_TELEMETRY
-    verbosity = logging.get_verbosity()
+    verbosity, http_get = logging.get_verbosity(), file_download.http_get
+
+    def resuming_get(url: str, temp_file: BinaryIO, **options: Any) -> None:
+        while True:
+            start = temp_file.tell()
+            try:
+                return http_get(url, temp_file, **options | {"resume_size": start})
+            except Exception as error:
+                if type(error).__name__ != "ReadError" or temp_file.tell() <= start:
+                    raise
+
     constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_TELEMETRY = True
     logging.set_verbosity(logging.CRITICAL)
+    file_download.http_get = resuming_get
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -184,6 +197,7 @@ def plain_http() -> Iterator[None]:
     finally:
         constants.HF_HUB_DISABLE_XET, constants.HF_HUB_DISABLE_TELEMETRY = before
         logging.set_verbosity(verbosity)
+        file_download.http_get = http_get
 
 
 @contextmanager

@@ -5,6 +5,7 @@ are the format of transformers up to 4; tokenizer.json with tokenizer_config.jso
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
@@ -73,42 +74,45 @@ def read(paths: Mapping[str, Path]) -> Settings:
     Where tokenizer_config.json and tokenizer.json differ in an option, the former decides, as in
     transformers.
     """
-    config_path = paths.get("tokenizer_config.json", Path("tokenizer_config.json"))
-    config = _read_config(config_path) if "tokenizer_config.json" in paths else {}
-    if "special_tokens_map.json" in paths and not config.get("added_tokens_decoder"):
-        config |= _read_config(paths["special_tokens_map.json"])
+    config: dict[str, Any] = {}
+    where: dict[str, Path] = {}  # the file that each field of config comes from, for messages
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if name in paths and not config.get("added_tokens_decoder"):
+            found = _read_config(paths[name])
+            config |= found
+            where |= dict.fromkeys(found, paths[name])
+    path = added_path = paths.get("tokenizer.json") or paths["vocab.txt"]
     if "tokenizer.json" in paths:
-        path = paths["tokenizer.json"]
         contents = tokenizer_json.read(path)
+    elif config.get("added_tokens_decoder"):
+        added_path = where["added_tokens_decoder"]
+        added = _decoded(added_path, config["added_tokens_decoder"])
+        contents = Contents(read_vocab(path), added)
     else:
-        path = paths["vocab.txt"]
-        added = read_object(paths["added_tokens.json"]) if "added_tokens.json" in paths else {}
-        contents = Contents(
-            read_vocab(path), _legacy_added(config_path, config, added), {}, {}, {}, cleanup=True
-        )
+        added_path = paths.get("added_tokens.json", path)
+        added = _listed(config, read_object(added_path)) if added_path != path else []
+        contents = Contents(read_vocab(path), added)
 
-    options = contents.options | {
-        option: config[option] for option in OPTIONS if config.get(option) is not None
-    }
-    names = _special_names(config_path, config, contents.names)
+    given = {name: config[name] for name in OPTIONS if config.get(name) is not None}
+    names = _special_names(where, config, contents.names)
     rules = Rules(
         tuple(contents.tokens),
         names=names,
-        more_tokens=_added_tokens(path, contents, config),
-        **options,
+        more_tokens=_added_tokens(contents, added_path, config, where),
+        **{**contents.options, **given},
     )
     check(path, rules)
     sides = {
-        side: choose(f"{config_path}: {side}", config[side], SIDES)
+        side: choose(f"{where[side]}: {side}", config[side], SIDES)
         for side in ("padding_side", "truncation_side")
         if config.get(side) is not None
     }
     return Settings(
         rules,
-        _length(config_path, config.get("model_max_length")),
+        _length(where.get("model_max_length"), config.get("model_max_length")),
         cleanup=contents.cleanup,
         clean_up_tokenization_spaces=bool(config.get("clean_up_tokenization_spaces")),
-        **(contents.sides | sides),
+        **{**contents.sides, **sides},
     )
 
 
@@ -140,9 +144,23 @@ def write(given: Settings, folder: Path) -> None:
         texts["tokenizer.json"] = tokenizer_json.source(rules, given.cleanup)
     for name in (*VOCABULARIES, *BESIDE):
         if name in texts:  # as bytes: text mode would write other line ends on other systems
-            (folder / name).write_bytes(texts[name].encode("utf-8"))
+            write_whole(folder / name, texts[name].encode("utf-8"))
         else:  # of another tokenizer that was saved here before
             (folder / name).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write beside the path, then rename, so that a crash or a full disk leaves the old file."""
+    beside = path.with_name(path.name + ".tmp")
+    beside.unlink(missing_ok=True)  # of a process that was killed
+    try:
+        with beside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def read_vocab(path: Path) -> list[str]:
@@ -207,7 +225,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _length(path: Path, length: float | None) -> int:
+def _length(path: Path | None, length: float | None) -> int:
     if length is None or length > UNKNOWN_LENGTH:
         return USUAL_LENGTH
     if not length >= 1 or length != int(length):  # NaN is not >= 1, and int() would refuse it
@@ -220,7 +238,9 @@ def _content(token: Any) -> Any:
     return token.get("content") if isinstance(token, dict) else token
 
 
-def _special_names(path: Path, config: dict[str, Any], in_json: dict[str, str]) -> SpecialNames:
+def _special_names(
+    where: dict[str, Path], config: dict[str, Any], in_json: Mapping[str, str]
+) -> SpecialNames:
     """The names of the special tokens: of tokenizer_config.json, of tokenizer.json, or BERT's."""
     names: dict[str, Any] = dict(in_json)
     for name in NAMES:
@@ -228,10 +248,12 @@ def _special_names(path: Path, config: dict[str, Any], in_json: dict[str, str]) 
             continue
         token = _content(config[name])
         if not isinstance(token, str) and not (token is None and name == "mask_token"):
-            raise ValueError(f"{path}: {name} is {config[name]!r}: give a token of the vocabulary")
+            raise ValueError(
+                f"{where[name]}: {name} is {config[name]!r}: give a token of the vocabulary"
+            )
         if name != "pad_token" and in_json.get(name, token) != token:
             raise ValueError(
-                f"{path}: {name} is {token!r}, but {in_json[name]!r} in tokenizer.json"
+                f"{where[name]}: {name} is {token!r}, but {in_json[name]!r} in tokenizer.json"
             )
         names[name] = token
     return SpecialNames(**names)
@@ -243,46 +265,52 @@ def _extra_special(config: dict[str, Any]) -> list[Any]:
     return list(extra.values()) if isinstance(extra, dict) else extra
 
 
-def _legacy_added(
-    path: Path, config: dict[str, Any], added: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """The added tokens of tokenizer_config.json or, in older checkpoints, of added_tokens.json."""
-    decoder = config.get("added_tokens_decoder")
-    if decoder:
-        wrong = [
-            key for key, token in decoder.items() if not key.isdecimal() or type(token) is not dict
-        ]
-        if wrong:
-            raise ValueError(f"{path}: {wrong[0]!r} in added_tokens_decoder is no id with a token")
-        return [{**token, "id": int(number)} for number, token in decoder.items()]
-    special = [_content(token) for token in _extra_special(config)]
-    special += [_content(config.get(name)) for name in NAMES]
+def _decoded(path: Path, decoder: dict[str, Any]) -> list[dict[str, Any]]:
+    """The added tokens in added_tokens_decoder of tokenizer_config.json."""
+    for key, token in decoder.items():
+        if not key.isdecimal() or type(token) is not dict:
+            raise ValueError(f"{path}: {key!r} in added_tokens_decoder is no id with a token")
+    return [{**token, "id": int(number)} for number, token in decoder.items()]
+
+
+def _listed(config: dict[str, Any], added: dict[str, Any]) -> list[dict[str, Any]]:
+    """The added tokens in the added_tokens.json of older checkpoints."""
+    tokens = [*_extra_special(config), *(config.get(name) for name in NAMES)]
+    special = [_content(token) for token in tokens]
     return [
         {"content": content, "id": number, "special": content in special}
         for content, number in added.items()
     ]
 
 
-def _added_tokens(path: Path, contents: Contents, config: dict[str, Any]) -> tuple[AddedToken, ...]:
-    """All added tokens but the special ones without flags, which need no entry."""
+def _added_tokens(
+    contents: Contents, added_path: Path, config: dict[str, Any], where: dict[str, Path]
+) -> tuple[AddedToken, ...]:
+    """All added tokens but the special ones without flags, which need no entry. contents.added
+    comes from added_path."""
     vocab = {token: number for number, token in enumerate(contents.tokens)}
-    for token in [*contents.added, *_extra_special(config)]:
+    added = [(added_path, token) for token in contents.added]
+    extra_path = where.get("extra_special_tokens") or where.get("additional_special_tokens")
+    extra = [(extra_path, token) for token in _extra_special(config)]
+    for path, token in [*added, *extra]:
         if not isinstance(_content(token), str):
             raise ValueError(f"{path}: {token!r} is no added token: it needs a content")
-    entries = {_content(entry): entry for entry in contents.added}
+    entries: dict[str, tuple[Path | None, dict[str, Any]]]
+    entries = {_content(entry): (path, entry) for path, entry in added}
     next_id = len(contents.tokens) + sum(content not in vocab for content in entries)
-    flagged = [config.get(name) for name in NAMES if isinstance(config.get(name), dict)]
-    for token in [*flagged, *_extra_special(config)]:
+    flagged = [(where[name], config[name]) for name in NAMES if isinstance(config.get(name), dict)]
+    for path, token in [*flagged, *extra]:
         content = _content(token)
         if content in entries:
             continue
         flags = token if isinstance(token, dict) else {}
-        entries[content] = {**flags, "content": content, "special": True}
-        entries[content]["id"] = vocab.get(content, next_id)
+        number = vocab.get(content, next_id)
         next_id += content not in vocab
-    found = sorted((_added_token(path, entry) for entry in entries.values()), key=lambda t: t.id)
+        entries[content] = path, {**flags, "content": content, "special": True, "id": number}
+    found = [(path, _added_token(path, entry)) for path, entry in entries.values()]
+    found.sort(key=lambda pair: pair[1].id)
     next_id = len(contents.tokens)
-    for token in found:
+    for path, token in found:
         expected = vocab.get(token.content, next_id)
         next_id += token.content not in vocab
         if token.id != expected:
@@ -290,10 +318,10 @@ def _added_tokens(path: Path, contents: Contents, config: dict[str, Any]) -> tup
                 f"{path}: the added token {token.content!r} has the id {token.id}, not "
                 f"{expected}: ids must run on without gaps"
             )
-    return tuple(found)
+    return tuple(token for _, token in found)
 
 
-def _added_token(path: Path, entry: dict[str, Any]) -> AddedToken:
+def _added_token(path: Path | None, entry: dict[str, Any]) -> AddedToken:
     content: Any = entry.get("content")
     number: Any = entry.get("id")
     flags = {flag: entry[flag] for flag in FLAGS if flag in entry}

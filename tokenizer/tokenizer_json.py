@@ -5,6 +5,7 @@ BERT's chain is followed with all of its settings; another link is refused by it
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +17,10 @@ class Contents(NamedTuple):
 
     tokens: list[str]
     added: list[dict[str, Any]]  # id, content and flags of each
-    options: dict[str, Any]  # of Rules
-    names: dict[str, str]  # pad_token, ...: contents of tokens
-    sides: dict[str, str]  # padding_side, truncation_side
-    cleanup: bool  # of the decoder
+    options: Mapping[str, Any] = {}  # of Rules
+    names: Mapping[str, str] = {}  # pad_token, ...: contents of tokens
+    sides: Mapping[str, str] = {}  # padding_side, truncation_side
+    cleanup: bool = True  # of the decoder
 
 
 def read_object(path: Path) -> dict[str, Any]:

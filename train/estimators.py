@@ -6,32 +6,55 @@ texts; a bare string is refused, for its letters would be taken for texts.
 """
 
 import json
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from minibert import DistilBertModel, load_classifier
-from minibert.atomic import write_whole
 from minibert.heads import Classifier
 from minibert.pretrained import PretrainedModel
 from tokenizer import WordPieceTokenizer
 from train.batches import Encoded
-from train.data import Data, encode
+from train.data import Data, check_text, encode
+from train.data.load import is_empty
 from train.device import choose_precision
 from train.finetune import load_for, prepare
 from train.forward import extract_features, load_model, predict_logits
 from train.metrics import softmax
 from train.options import MAX_SEED, ComputeOptions, FinetuneOptions
+from train.runs import write_text
 from train.training.checkpoints import check_finite
 from train.training.loop import StepLog, stop_if_diverged, training
 
 CLASSES = "classes.json"  # beside the model: the labels with their types, which id2label loses
+PARAMETERS = "parameters.json"  # those of __init__, for load; a run's final/ has none
+# Parameters that the command line calls otherwise.
+FLAGS = {"--class-weights": "class_weight", "--seed": "random_state"}
+
+
+@contextmanager
+def parameters_named() -> Iterator[None]:
+    """Inside, and in a function decorated with it, what the commands' checks refuse is named as a
+    parameter: "lr", where they say "--lr"."""
+
+    def name(flag: re.Match) -> str:
+        return FLAGS.get(flag[0], flag[0].removeprefix("--").replace("-", "_"))
+
+    try:
+        yield
+    except (ValueError, ArithmeticError) as error:
+        error.args = (re.sub(r"(?<!\S)--[a-z]+(-[a-z]+)*", name, str(error)), *error.args[1:])
+        raise
 
 
 class TextEstimator(BaseEstimator):
@@ -102,12 +125,17 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         self.device = device
         self.random_state = random_state
 
+    @parameters_named()
     def fit(self, X: Iterable[str], y: Any) -> Self:
-        """Train on texts X (N,) and labels y (N,). Nothing is held out, printed or written.
+        """Train on texts X (N,) and labels y (N,). Nothing is held out, printed or written; torch's
+        global random numbers are as before.
 
         Raises TypeError or ValueError for texts that are none, for fewer than two classes, and for
         a parameter that the command line would refuse; ArithmeticError where training diverges."""
         texts = as_texts(X)
+        for place, text in enumerate(texts):
+            if is_empty(text):
+                raise ValueError(f"X[{place}] is empty; leave it out")
         labels = as_labels(y)
         if len(texts) != len(labels):
             raise ValueError(f"{len(texts)} texts, but {len(labels)} labels")
@@ -115,8 +143,16 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         if len(self.classes_) < 2:
             raise ValueError(f"every label is {self.classes_[0]!r}: a classifier needs two classes")
         rows = pd.DataFrame({"text": texts, "label": ids})
-        names = [str(label) for label in self.classes_.tolist()]
-        loaded = load_for(self._options(), Data({"train": rows}, names))
+        data = Data({"train": rows}, [str(label) for label in self.classes_.tolist()])
+        options = self._options()
+        # Training seeds torch's global generators before every step: they are put back afterwards.
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            self._train(options, data)
+        return self
+
+    def _train(self, options: FinetuneOptions, data: Data) -> None:
+        """What the command does between its run folder's beginning and end."""
+        loaded = load_for(options, data)
         job = prepare(loaded)
         log = StepLog()
         for done, values in training(job):
@@ -127,7 +163,6 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         check_finite(loaded.model)
         self.model_: Classifier = loaded.model.eval()
         self.tokenizer_ = loaded.tokenizer
-        return self
 
     def _options(self) -> FinetuneOptions:
         """The command line's options, with its checks."""
@@ -144,6 +179,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         }
         return FinetuneOptions(**given)
 
+    @parameters_named()
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
         """Probabilities (N, C) float64, a column per label of classes_."""
         check_is_fitted(self)
@@ -161,23 +197,32 @@ class TextClassifier(ClassifierMixin, TextEstimator):
 
         Raises TypeError for labels that JSON cannot write, such as dates, before it writes."""
         check_is_fitted(self)
-        text = json.dumps(self.classes_.tolist())
+        parameters = self.get_params(deep=False)
+        if not isinstance(self.random_state, int | np.integer):
+            parameters["random_state"] = None  # a generator's state is not kept
+        texts = {CLASSES: json.dumps(self.classes_.tolist())}
+        texts[PARAMETERS] = json.dumps(parameters, indent=2, default=plain)
         folder = Path(folder)
         self.model_.save_pretrained(folder)
         self.tokenizer_.save_pretrained(folder)
-        write_whole(folder / CLASSES, lambda file: file.write_text(text, encoding="utf-8"))
+        for name, text in texts.items():
+            write_text(folder / name, text)
 
     @classmethod
+    @parameters_named()
     def load(cls, folder: str | Path, **parameters: Any) -> Self:
         """A fitted one from a folder that `save` or a fine-tuning run (RUN/final) has written;
-        without classes.json, labels are the names in config.json. parameters: as for __init__.
+        without classes.json, labels are the names in config.json. parameters: as for __init__,
+        in place of those that were saved. The device is chosen anew unless it is given.
 
-        Raises ValueError if classes.json is corrupt or has other labels than config.json."""
-        fitted = cls(str(folder), **parameters)
-        device = choose_precision(fitted.device, fitted.precision).device
-        fitted.model_ = load_classifier(Path(folder)).to(device)
-        fitted.tokenizer_ = WordPieceTokenizer.from_pretrained(Path(folder))
-        fitted.classes_ = read_classes(Path(folder) / CLASSES, fitted.model_.config.label_names)
+        Raises ValueError if a file is corrupt or classes.json has other labels than config.json."""
+        folder = Path(folder)
+        fitted = cls(str(folder)).set_params(**read_parameters(folder / PARAMETERS) | parameters)
+        compute = ComputeOptions(device=fitted.device, precision=fitted.precision)
+        device = choose_precision(compute.device, compute.precision).device
+        fitted.model_ = load_classifier(folder).to(device)
+        fitted.tokenizer_ = WordPieceTokenizer.from_pretrained(folder)
+        fitted.classes_ = read_classes(folder / CLASSES, fitted.model_.config.label_names)
         return fitted
 
 
@@ -205,6 +250,7 @@ class TextEncoder(TransformerMixin, TextEstimator):
         self.precision = precision
         self.device = device
 
+    @parameters_named()
     def fit(self, X: Iterable[str], y: Any = None) -> Self:
         """Load the encoder; the texts X are checked and not used."""
         as_texts(X)
@@ -217,6 +263,7 @@ class TextEncoder(TransformerMixin, TextEstimator):
         self.n_features_out_ = self.model_.config.dim
         return self
 
+    @parameters_named()
     def transform(self, X: Iterable[str]) -> np.ndarray:
         """Features (N, D) float32 of texts X (N,)."""
         check_is_fitted(self)
@@ -236,6 +283,7 @@ def as_texts(X: Any) -> list[str]:
     for place, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"X[{place}] must be a str, not {type(text).__name__}: {text!r}")
+        check_text(text, f"X[{place}]")
     if not texts:
         raise ValueError("no texts were given")
     return [str(text) for text in texts]  # numpy's str_ as Python's
@@ -252,7 +300,26 @@ def as_labels(y: Any) -> np.ndarray:
         if isinstance(cell, str) != isinstance(cells[0], str):
             kinds = f"{type(cells[0]).__name__}, y[{place}] a {type(cell).__name__}"
             raise TypeError(f"y[0] is a {kinds}: give labels of one type")
+        if isinstance(cell, str):
+            check_text(cell, f"y[{place}]")
     return column_or_1d(y)
+
+
+def plain(value: Any) -> Any:
+    """A parameter as JSON can hold it: numpy's numbers as Python's, a path as text."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value.item()
+
+
+def read_parameters(file: Path) -> dict[str, Any]:
+    """The parameters that `save` has written, but for the device, which may not be here."""
+    if not file.exists():
+        return {}
+    try:
+        found = dict(json.loads(file.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is corrupt: {error}") from None
+    known = TextClassifier._get_param_names()
+    return {name: value for name, value in found.items() if name in known and name != "device"}
 
 
 def read_classes(file: Path, names: list[str]) -> np.ndarray:

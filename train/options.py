@@ -11,11 +11,12 @@ import json
 import math
 import numbers
 import os
+import re
 import shlex
 import sys
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -76,17 +77,21 @@ class Options:
         }
 
     def command_line(self, command: str) -> str:
-        """The command that gives these options, to be pasted into a shell."""
-        words = [*PROGRAM.split(), command]
+        """The command that gives these options, to be pasted into a shell; data passed as objects
+        are named in a comment, as no command line can give them."""
+        words, comment = [*PROGRAM.split(), command], ""
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value = self.as_dict()[field.name]
+            if value is not None and not isinstance(getattr(self, field.name), type(value)):
+                comment += f"  # {field.name}: {value} that was passed in Python"
+                continue
             if field.name not in self.given or value is False or value is None:
                 continue
             if not field.metadata.get("positional"):
                 words.append("--" + field.name.replace("_", "-"))
             if value is not True:
                 words += value if isinstance(value, tuple) else [str(value)]
-        return shlex.join(words)
+        return shlex.join(words) + comment
 
     def replace(self, **changes: Any) -> Self:
         """The same options but for the changes."""
@@ -343,15 +348,18 @@ def check(field: dataclasses.Field, value: Any) -> Any:
             raise ValueError(f"{flag}: {value} is not a finite number")
     elif kind is str and isinstance(value, str | os.PathLike):
         value = os.fspath(value)
-    elif kind == tuple[str, ...] and isinstance(value, str) and field.name in ("text", "texts"):
-        value = (value,)  # one text, in Python
-    elif typing.get_origin(kind) is tuple and not isinstance(value, str | bytes):
+    elif kind == tuple[str, ...] and isinstance(value, str) and field.name == "text":
+        value = (value,)  # trace: one text, in Python
+    elif typing.get_origin(kind) is tuple and is_list(value):
         value = tuple(value)
         if not all(isinstance(text, str) for text in value):
             raise ValueError(f"{flag}: every one must be a string")
     elif kind is not Any:
         name = getattr(kind, "__name__", str(kind))
-        raise ValueError(f"{flag}: {value!r} is not a {'list' if name == 'tuple' else name}")
+        raise ValueError(
+            f"{flag}: {value!r} is not a "
+            + ("list; give a list, also of one" if name == "tuple" else name)
+        )
     if meta.get("at_least") is not None and value < meta["at_least"]:
         raise ValueError(f"{flag}: {value} is below {meta['at_least']}")
     if meta.get("at_most") is not None and value > meta["at_most"]:
@@ -362,16 +370,22 @@ def check(field: dataclasses.Field, value: Any) -> Any:
     return value
 
 
+def is_list(value: Any) -> bool:
+    """Whether to iterate gives the texts: not letters, keys or the names of columns."""
+    is_other = isinstance(value, str | bytes | Mapping) or hasattr(value, "columns")
+    return isinstance(value, Iterable) and not is_other
+
+
 def saved_options(command: str, given: dict[str, Any]) -> dict[str, Any]:
     """`given`, and what it leaves out as it stands in the config.json of the run in output_dir, or
     of the newest run in runs/. Raises ValueError naming what is wrong with the file."""
     folder = given.get("output_dir")
     if folder is None:
-        # The names end in date and time.
+        # The names end in date, time and, of the same second, a number: -10 is newer than -2.
         found = [path.parent for path in Path("runs").glob(f"{command}-*/config.json")]
         if not found:
             raise ValueError(f"--resume: no {command} run in runs/; name its folder, --output-dir")
-        folder = max(found)
+        folder = max(found, key=lambda run: [int(n) for n in re.findall(r"\d+", run.name)])
     path = Path(folder) / "config.json"
     if not path.is_file():
         return given | {"output_dir": folder}

@@ -124,13 +124,14 @@ class Run:
         there = [part for part in PARTS[self.command] if (self.folder / part).exists()]
         owner = owner_of(self.folder)
         if there and owner is None and not (self.folder / PREVIOUS).exists():
-            what = f"{there[0]}, which no run has written"
+            remedy = "--overwrite replaces runs alone: name another folder, or delete it first"
+            what = f"{there[0]}, which no run has written; {remedy}"
         elif there and owner not in (None, self.command):
-            what = f"a run of {owner}"
+            what = f"a run of {owner}; name another folder"
         else:
             return
         self.release()
-        raise FileExistsError(f"--output-dir {self.folder} holds {what}; name another folder")
+        raise FileExistsError(f"--output-dir {self.folder} holds {what}")
 
     def release(self) -> None:
         """Let other runs have the folder. The system does the same when a process ends."""

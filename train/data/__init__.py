@@ -3,6 +3,7 @@
 from train.data.hub import EMOTION_LABELS
 from train.data.load import (
     Data,
+    check_text,
     describe,
     encode,
     encode_all,
@@ -16,6 +17,7 @@ __all__ = [
     "DEMO_FOLDER",
     "EMOTION_LABELS",
     "Data",
+    "check_text",
     "describe",
     "encode",
     "encode_all",
