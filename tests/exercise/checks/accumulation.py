@@ -1,6 +1,8 @@
 """One step against the whole batch in one pass; the loop against transformers and torch.optim."""
 
+import contextlib
 import tempfile
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from tests.exercise.checks.training_parts import (
 )
 from tests.exercise.words import Wrong, close, equal
 from train.device import Precision, Processes
+from train.training import loop, step
 from train.training.loop import training
 from train.training.step import eager_step, micro_batches
 
@@ -184,7 +187,8 @@ def check_unlabelled() -> None:
     for rows in (none, some):
         data.labels[rows] = -100
         data.is_labelled[rows] = False
-    (_, nothing), (_, values) = list(training(job))
+    (first, nothing), (second, values) = list(training(job))
+    equal((first, second), (1, 2), "the steps done, the first without any label")
     equal(nothing, None, "the values of a step in which no text has a label")
     twin = make_model()
     expected = eager_step(make_job(twin, make_update(twin, total_steps=2), data), job.steps[1][3:])
@@ -212,9 +216,59 @@ def check_dropout() -> None:
             first_step = stop
             torch.rand(100)  # what an evaluation between two steps may draw
         runs.append(values)
-    for step, (one, two) in enumerate(zip(*runs), start=1):
-        what = f"the loss of step {step} of a run that was stopped after 2 steps and gone on with"
+    for number, (one, two) in enumerate(zip(*runs), start=1):
+        what = f"the loss of step {number} of a run that was stopped after 2 steps and gone on with"
         close(two[0], one[0], what, tolerance=0)
+
+
+class Spy(Processes):
+    """One process that remembers which model it has wrapped."""
+
+    wrapped: ClassVar[list] = []
+
+    def wrap(self, model):
+        self.wrapped.append(model)
+        return model
+
+
+def check_processes_exchange() -> None:
+    """several processes: the model is wrapped, gradients are exchanged in the last pass alone"""
+    model, data = make_model(), make_data(8)
+    job = make_job(model, make_update(model, total_steps=1), data, grad_accum=3)
+    seen = []
+
+    @contextlib.contextmanager
+    def averaging(model, last):
+        seen.append(last)
+        yield
+
+    kept, step.averaging = step.averaging, averaging
+    try:
+        list(training(job._replace(processes=Spy())))
+    finally:
+        step.averaging = kept
+    equal(seen, [False, False, True], "what `averaging` is told of `last`, in three passes,")
+    if Spy.wrapped[-1:] != [model]:
+        raise Wrong("job.processes.wrap was not called with the model.")
+
+
+def check_captured() -> None:
+    """on a GPU: a step that can be captured is given to CapturedStep"""
+    model, data = make_model(), make_data(16)
+    job = make_job(model, make_update(model, total_steps=2), data)
+    given = []
+
+    def captured(job):
+        return lambda rows: given.append(rows.tolist()) or "captured"
+
+    kept = loop.is_capturable, loop.CapturedStep
+    loop.is_capturable, loop.CapturedStep = lambda job: True, captured
+    try:
+        values = list(training(job))
+    finally:
+        loop.is_capturable, loop.CapturedStep = kept
+    equal(values, [(1, "captured"), (2, "captured")], "what two captured steps yield")
+    equal(given, [job.steps[k].tolist() for k in range(2)], "the rows that they are given")
 
 
 def check_reference() -> None:

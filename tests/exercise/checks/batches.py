@@ -143,6 +143,8 @@ def check_sorted() -> None:
     )
     actual = [b.tolist() for b in sorted_batches(np.array([900, 10, 20]), token_budget=100)]
     equal(actual, [[1, 2], [0]], "the batches of lengths 900, 10, 20 with a budget of 100")
+    actual = [b.tolist() for b in sorted_batches(np.array([60, 60]), token_budget=50)]
+    equal(actual, [[0], [1]], "the batches of lengths 60, 60 with a budget of 50")
     batches = sorted_batches(LENGTHS, token_budget=500)
     rows = np.concatenate(batches)
     equal(sorted(rows.tolist()), list(range(1003)), "the rows of all batches, sorted,")

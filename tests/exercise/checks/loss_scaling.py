@@ -22,7 +22,8 @@ def check_start() -> None:
     plain = LossScale(FP32, initial=8.0, interval=2)
     for overflow in (OVERFLOW, GOOD, GOOD, GOOD):
         plain.update(overflow)
-    equal(float(plain.value), 1.0, "the value in fp32, after an overflow and three good steps,")
+        equal(float(plain.value), 1.0, "the value in fp32, whatever overflows,")
+    equal(scale.interval, 2000, "the interval, where none is given,")
 
 
 def check_scale() -> None:

@@ -3,7 +3,7 @@
 import torch
 
 from minibert import DistilBertForMaskedLM
-from tests.exercise.words import Wrong, close, equal
+from tests.exercise.words import Wrong, close, equal, refused
 from tests.parity import twins, wake_up
 from tests.tiny import IDS, MASK, TINY
 
@@ -104,6 +104,21 @@ def check_loss() -> None:
         out, expected = ours(IDS, MASK, labels=LABELS), theirs(IDS, MASK, labels=LABELS)
     close(out.loss, expected.loss, "the loss", mistakes=slips)
     close(out.logits, expected.logits, "the logits, where labels are given,", AXES)
+
+
+def check_labels() -> None:
+    """labels that cannot be right are refused, unless the checks of inputs are off"""
+    model = wake_up(DistilBertForMaskedLM(TINY)).eval()
+    bad = LABELS.masked_fill(LABELS == 7, 50)
+    refused(lambda: model(IDS, MASK, labels=bad), "word 50 of a vocabulary of 50", ["labels", "50"])
+    one_each = torch.tensor([1, 2])
+    what = "one label per text where one per token is needed"
+    refused(lambda: model(IDS, MASK, labels=one_each), what, ["labels"])
+    model.distilbert.check_inputs = False  # as in training, where a check would wait for the GPU
+    try:
+        model.to("meta")(IDS.to("meta"), MASK.to("meta"), labels=LABELS.to("meta"))
+    except (RuntimeError, NotImplementedError):
+        raise Wrong("With distilbert.check_inputs off, something still reads the labels.") from None
 
 
 def check_gradients() -> None:

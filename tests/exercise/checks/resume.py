@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -155,10 +156,44 @@ def check_save() -> None:
         )
         left = [p.name for p in (run / "checkpoints").iterdir() if p.name != "step-2"]
         equal(left, [], "what else lies in checkpoints/ afterwards")
+        save_checkpoint(run, 2, snapshot)  # again, as a run does that is stopped right after saving
+        (run / "checkpoints" / ".step-1.tmp").mkdir()  # left by a process that was killed
         for step in (3, 4):
             save_checkpoint(run, step, snapshot)
         kept = sorted(p.name for p in (run / "checkpoints").iterdir())
-        equal(kept, ["step-3", "step-4"], "the checkpoints after those of steps 2, 3 and 4")
+        equal(
+            kept,
+            ["step-3", "step-4"],
+            "what lies there after steps 2, 3 and 4",
+        )
+
+
+def check_order() -> None:
+    """save_checkpoint: every file is on the disk (sync) before the folder gets its name"""
+    with tempfile.TemporaryDirectory() as name:
+        _, snapshot = begin()
+        events = []
+        kept = checkpoints.sync, os.rename
+        checkpoints.sync = lambda path: events.append(path.name)
+        os.rename = lambda old, new: (events.append("rename"), kept[1](old, new))
+        try:
+            save_checkpoint(Path(name), 1, snapshot)
+        finally:
+            checkpoints.sync, os.rename = kept
+        names = [path.name for path in (Path(name) / "checkpoints" / "step-1").iterdir()]
+    if events.count("rename") < 1:
+        raise Wrong("step-1 was not made by os.rename: only a rename happens whole or not at all.")
+    last = len(events) - events[::-1].index("rename") - 1
+    late = sorted(set(names) - set(events[:last]))
+    if late:
+        raise Wrong(
+            f"{late[0]} was not synced before the rename: after a power cut, step-1 could be there "
+            "with that file empty."
+        )
+    if ".step-1.tmp" not in events[:last] or "checkpoints" not in events[last:]:
+        raise Wrong(
+            "A folder is a file, too: sync the new one before the rename, and checkpoints/ after."
+        )
 
 
 def check_interrupted() -> None:
@@ -172,8 +207,10 @@ def check_interrupted() -> None:
             kept = getattr(owner, place)
             setattr(owner, place, fail)
             try:
-                with contextlib.suppress(OSError):
-                    save_checkpoint(run, 2, snapshot)
+                save_checkpoint(run, 2, snapshot)
+                shutil.rmtree(run / "checkpoints" / "step-2")  # it does without this function
+            except OSError:
+                pass
             finally:
                 setattr(owner, place, kept)
             there = sorted(p.name for p in (run / "checkpoints").iterdir())
@@ -215,9 +252,15 @@ def check_load() -> None:
         content[-1] ^= 1
         file.write_bytes(content)
         fresh = begin()[1]
-        with contextlib.redirect_stderr(io.StringIO()):  # where the damaged one is named
+        with contextlib.redirect_stderr(io.StringIO()) as told:
             step, _ = load_newest(run, fresh)
         equal(step, 9, "the step that is loaded when a bit of step-10 has changed")
+        if "step-10" not in told.getvalue():
+            raise Wrong("step-10 is damaged and passed over, and standard error does not name it.")
+        other = begin()[1]._replace(settings={**SETTINGS, "lr": 0.02})
+        with contextlib.redirect_stderr(io.StringIO()):
+            what = "loading checkpoints that were saved with another learning rate"
+            refused(lambda: load_newest(run, other), what, [], FileNotFoundError)
         equal(float(fresh.update.done), 9.0, "the schedule's clock after that")
 
 
@@ -228,6 +271,7 @@ def check_bit_for_bit() -> None:
     with tempfile.TemporaryDirectory() as name:
         first = begin()
         losses = go_on(*first, 3)
+        first[1].history.keep_weights(first[1].model)  # as under --keep best
         save_checkpoint(Path(name), 3, first[1])
         second = begin()
         for parameter in second[1].model.parameters():
@@ -255,5 +299,11 @@ def compare(saved: Snapshot, loaded: Snapshot) -> None:
                     f"After loading, {whose} {name} is not what was saved: off by {off:.3g}."
                 )
     equal(loaded.history.to_json(), saved.history.to_json(), "the history after loading")
+    best = loaded.history.best_weights
+    if best is None:
+        raise Wrong("The best weights that the history held (--keep best) did not come back.")
+    for name, right in (saved.history.best_weights or {}).items():
+        if not torch.equal(best[name], right):
+            raise Wrong(f"Of the best weights, {name} is not what was saved.")
     if loaded.update.rate is not loaded.update.optimizer.param_groups[0]["lr"]:
         raise Wrong("The optimiser's learning rate has become another tensor than update.rate.")
