@@ -7,7 +7,7 @@ PACKAGES = ("tokenizer", "minibert", "train")
 AFTERNOONS = {
     1: "from a text to ids",
     2: "the encoder",
-    3: "weights from files",
+    3: "weights: from files, and in 8 bits",
     4: "one training step",
     5: "the training loop",
     6: "changing the program",
@@ -123,6 +123,13 @@ EXERCISES = (
             "minibert/header.py": ["check_header", "check_missing", "check_entry"],
             "minibert/checkpoint.py": ["check_finite"],
         },
+    ),
+    Exercise(
+        "int8",
+        3,
+        2,
+        "numbers as integers times a scale: what it costs, and where it is lost",
+        {"minibert/int8.py": ["quantise_weight", "quantise_activations", "int8_linear"]},
     ),
     Exercise(
         "batches",

@@ -5,7 +5,7 @@ student must then read.
 """
 
 STEP, LOOP, OPTIM = "train/training/step.py", "train/training/loop.py", "train/training/optim.py"
-MODEL, HEADS, BERT = "minibert/model.py", "minibert/heads.py", "minibert/bert.py"
+MODEL, HEADS, BERT, INT8 = (f"minibert/{name}.py" for name in ("model", "heads", "bert", "int8"))
 NORMALIZE, PIECES, CUT = (f"tokenizer/{name}.py" for name in ("normalize", "wordpiece", "truncate"))
 SAVED = "train/training/checkpoints.py"
 WRONG: dict[str, list[tuple[str, str, str, str]]] = {
@@ -113,6 +113,13 @@ WRONG: dict[str, list[tuple[str, str, str, str]]] = {
             ":",
             "their sum overflows",
         ),
+    ],
+    "int8": [
+        (INT8, "weight.abs().amax(dim=1)", "weight.abs().amax().expand(len(weight))", "all rows"),
+        (INT8, "(weight / scale[:, None]).round()", "(weight / scale[:, None])", "cut off, not"),
+        (INT8, "(high - low) / 255", "(high - low) / 256", "from 0 to 255 there are 255 steps"),
+        (INT8, "inputs.integers.int() - inputs.zero.int()", "inputs.integers.int()", "away `zero`"),
+        (INT8, "(0, 255).to(torch.uint8)", "(0).to(torch.uint8)", "wrap round"),
     ],
     "batches": [
         (

@@ -182,11 +182,9 @@ def check_loop() -> None:
 def check_unlabelled() -> None:
     """training: texts without a label are left out; a step of such texts alone gives None"""
     model, data = make_model(), make_data(16)
+    steps = make_job(model, make_update(model), data).steps
+    data = make_data(16, unlabelled=[*steps[0], *steps[1][:3]])
     job = make_job(model, make_update(model, total_steps=2), data)
-    none, some = job.steps[0], job.steps[1][:3]
-    for rows in (none, some):
-        data.labels[rows] = -100
-        data.is_labelled[rows] = False
     (first, nothing), (second, values) = list(training(job))
     equal((first, second), (1, 2), "the steps done, the first without any label")
     equal(nothing, None, "the values of a step in which no text has a label")
