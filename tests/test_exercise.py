@@ -282,6 +282,13 @@ def test_a_wrong_call_says_what_would_be_right(arguments, told, made_here, capsy
     assert not made_here.exists()
 
 
+def test_grading_without_the_references_names_what_is_missing(made_here, monkeypatch, capsys):
+    (made_here / "block").mkdir(parents=True)
+    monkeypatch.setattr("tests.exercise.__main__.find_spec", lambda name: None)
+    assert main(["block", "--check"]) == 2
+    assert "tokenizers is not installed" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_commands_from_list_to_solution(tmp_path):
     """In a copy of the project, as a student types them; git sees nothing of it."""

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from tests.exercise.catalogue import AFTERNOONS, EXERCISES, Exercise, find
 from tests.exercise.making import EXERCISES_FOLDER, PAGE, make, places, shown
@@ -78,6 +79,9 @@ def check(exercise: Exercise) -> int:
         raise FileNotFoundError(
             f"{shown(folder)} does not exist; make it: python -m tests.exercise {exercise.name}"
         )
+    for name in ("tokenizers", "transformers"):
+        if find_spec(name) is None:
+            raise OSError(f"{name} is not installed; the references come with `make test`")
     # Nothing is fetched from the Hub; and a tiny model is fastest on one thread.
     for name, value in {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}.items():
         os.environ.setdefault(name, value)

@@ -112,9 +112,13 @@ def close(
 
 
 def near(actual: Any, other: Any, tolerance: float) -> bool:
-    """Whether two tensors agree, NaN with NaN."""
-    distance = (actual.detach().double() - other.detach().double()).nan_to_num(0).abs()
-    return bool(distance.max() <= max(tolerance, 1e-7))
+    """Whether two tensors agree, NaN and infinity standing at the same places."""
+    actual, other = actual.detach().double(), other.detach().double()
+    finite = actual.isfinite()
+    if not finite.equal(other.isfinite()):
+        return False
+    distance = (actual - other)[finite].abs()
+    return len(distance) == 0 or bool(distance.max() <= max(tolerance, 1e-7))
 
 
 def shape_of(tensor: Any) -> str:

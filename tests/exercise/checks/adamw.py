@@ -49,7 +49,7 @@ def with_slip(weight: Tensor, gradients: list[Tensor], slip: int) -> Tensor:
             weight = weight * (1 - lr * decay)
         mean = beta1 * mean + (1 - beta1) * gradient
         square = beta2 * square + (1 - beta2) * gradient**2
-        clock = step - 1 if slip == 9 and step > 1 else step
+        clock = step - 1 if slip == 9 else step
         m = mean if slip in (3, 4) else mean / (1 - beta1**clock)
         s = square if slip in (3, 5) else square / (1 - beta2**clock)
         root = (s + eps).sqrt() if slip == 6 else s + eps if slip == 7 else s.sqrt() + eps
@@ -72,9 +72,11 @@ SLIPS = (
 
 
 def steps(weight: Tensor, gradients: list[Tensor], rates) -> tuple[Tensor, object]:
+    """What the student's steps give. Of copies, so that nothing here is changed in place."""
+    weight = weight.clone()
     state = by_hand.begin(weight)
     for gradient in gradients:
-        weight, state = by_hand.adamw_step(weight, gradient, state, rates)
+        weight, state = by_hand.adamw_step(weight, gradient.clone(), state, rates)
     return weight, state
 
 
@@ -94,6 +96,18 @@ def check_start() -> None:
     equal(state.step, 0, "the number of steps in the first state")
     for name in ("mean", "square"):
         close(getattr(state, name), torch.zeros(3, 4), f"{name} in the first state", AXES)
+
+
+def check_given_stays() -> None:
+    """what is given stays as it is: no tensor is changed in place"""
+    weight, gradients = example(1)
+    state = by_hand.State(3, torch.ones_like(weight), torch.ones_like(weight))
+    given = {"the weight": weight, "the gradient": gradients[0], "the state's mean": state.mean}
+    before = {name: tensor.clone() for name, tensor in given.items()}
+    by_hand.adamw_step(weight, gradients[0], state, RATES)
+    for name, tensor in given.items():
+        if not torch.equal(tensor, before[name]):
+            raise Wrong(f"{name} was changed in place; make a new tensor instead.")
 
 
 def check_first_step() -> None:
@@ -149,15 +163,3 @@ def check_twenty_steps() -> None:
     expected, _ = by_torch(weight, gradients, by_hand.Rates())
     actual, _ = steps(weight, gradients, by_hand.Rates())
     close(actual, expected, "the weight after twenty steps with the usual rates", AXES)
-
-
-def check_given_stays() -> None:
-    """what is given stays as it is: no tensor is changed in place"""
-    weight, gradients = example(1)
-    state = by_hand.State(3, torch.ones_like(weight), torch.ones_like(weight))
-    given = {"the weight": weight, "the gradient": gradients[0], "the state's mean": state.mean}
-    before = {name: tensor.clone() for name, tensor in given.items()}
-    by_hand.adamw_step(weight, gradients[0], state, RATES)
-    for name, tensor in given.items():
-        if not torch.equal(tensor, before[name]):
-            raise Wrong(f"{name} was changed in place; make a new tensor instead.")

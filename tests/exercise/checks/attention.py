@@ -26,7 +26,7 @@ def formula(q: Tensor, k: Tensor, scale: float, over: int = -1) -> Tensor:
 def check_formula() -> None:
     """explicit_attention: softmax(q k^T / sqrt(K)) v, and its weights"""
     q, k, v = random(2, 3, 4, 6), random(2, 3, 5, 6).flip(0), random(2, 3, 5, 6)
-    out = explicit_attention(q, k, v, None, 0.0)
+    out = explicit_attention(q.clone(), k.clone(), v.clone(), None, 0.0)
     if not isinstance(out, tuple) or len(out) != 2:
         raise Wrong("explicit_attention should return two tensors: the context and the weights.")
     context, weights = out
@@ -160,7 +160,7 @@ def check_fewer_queries() -> None:
     layer = wake_up(MultiHeadSelfAttention(TINY)).double().eval()
     x = random(2, 5, TINY.dim)
     with torch.no_grad():
-        whole, _ = layer(x, None)
+        whole, _ = layer(x.clone(), None)
         some, weights = layer(x, None, 2, True)
     close(some, whole[:, :2], "the output of 2 queries", ("text", "query", "dimension"))
     equal(

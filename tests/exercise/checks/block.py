@@ -114,7 +114,7 @@ def check_fewer_queries() -> None:
     block = wake_up(TransformerBlock(TINY)).double().eval()
     x = random(2, 5, TINY.dim)
     with torch.no_grad():
-        whole, some = block(x, None)[0], block(x, None, n_queries=1)[0]
+        whole, some = block(x.clone(), None)[0], block(x.clone(), None, n_queries=1)[0]
     close(some, whole[:, :1], "the output of a block with n_queries=1", AXES)
 
 

@@ -20,6 +20,17 @@ def example(n: int = 6, classes: int = 4, scale: float = 2.0) -> tuple[Tensor, T
     return logits, torch.randint(classes, (n,), generator=generator)
 
 
+def called(name: str, logits: Tensor, *labels: Tensor) -> Tensor:
+    """The student's function of copies. Raises Wrong where it changes what it is given."""
+    given = [logits.detach().clone(), *(tensor.clone() for tensor in labels)]
+    with torch.no_grad():
+        result = getattr(by_hand, name)(*given)
+    for tensor, original in zip(given, (logits, *labels)):
+        if not torch.equal(tensor, original):
+            raise Wrong(f"{name} changes a tensor that it is given; make a new one instead.")
+    return result
+
+
 def check_by_hand() -> None:
     """by hand: nothing of torch that computes a softmax, a cross entropy or a gradient"""
     source = Path(by_hand.__file__).read_text(encoding="utf-8")
@@ -39,7 +50,7 @@ def check_log_softmax() -> None:
     logits, _ = example()
     total = logits.exp().sum(dim=-1, keepdim=True)
     close(
-        by_hand.log_softmax(logits),
+        called("log_softmax", logits),
         F.log_softmax(logits, dim=-1),
         "log_softmax",
         AXES,
@@ -56,7 +67,7 @@ def check_large_logits() -> None:
     """log_softmax: logits of 1000 and -1000 overflow nowhere"""
     for dtype in (torch.float32, torch.float64):
         logits = torch.tensor([[1000.0, 0.0, -1000.0], [-1000.0, -1001.0, -1002.0]], dtype=dtype)
-        actual, expected = by_hand.log_softmax(logits), F.log_softmax(logits, dim=-1)
+        actual, expected = called("log_softmax", logits), F.log_softmax(logits, dim=-1)
         if not actual.isfinite().all():
             raise Wrong(
                 f"log_softmax of {logits.tolist()} in {dtype} holds NaN or infinity: exp(1000) is "
@@ -70,7 +81,7 @@ def check_loss() -> None:
     logits, labels = example()
     each = -F.log_softmax(logits, dim=-1)[torch.arange(6), labels]
     close(
-        by_hand.loss(logits, labels),
+        called("loss", logits, labels),
         each.mean(),
         "the loss of 6 examples",
         mistakes={
@@ -83,7 +94,7 @@ def check_loss() -> None:
     some = each[labels >= 0]
     what = "the loss where 2 of 6 labels are -100"
     close(
-        by_hand.loss(logits, labels),
+        called("loss", logits, labels),
         F.cross_entropy(logits, labels),
         what,
         mistakes={
@@ -105,8 +116,7 @@ def check_gradient() -> None:
         p = F.softmax(logits.detach(), dim=-1)
         truth = F.one_hot(labels.clamp(min=0), 4).double()
         what = f"the gradient where {len(ignored)} of 6 labels are -100"
-        with torch.no_grad():
-            actual = by_hand.gradient(logits.detach(), labels)
+        actual = called("gradient", logits, labels)
         close(
             actual,
             logits.grad,
