@@ -9,7 +9,7 @@ import pytest
 
 from tests import ROOT
 from tests.benchmarks.common import RESULTS
-from tests.readme import MARKED, PAGES, README
+from tests.readme import FIRST, MARKED, PAGES, README
 from tests.unicode_tables import SCALAR_VALUES
 from train.folders import LARGE
 from train.options import FinetuneOptions, TrainingDataOptions
@@ -110,6 +110,8 @@ def test_the_lines_that_the_answers_quote_are_in_the_files_that_they_name():
 def test_every_question_has_an_answer_and_every_answer_a_quote():
     questions = text(ROOT / "docs" / "READING.md").split("\n**[")[1:]
     assert len(questions) >= 40
+    titles = [question.partition("\n")[0] for question in questions]
+    assert [title.partition("** ")[2] for title in titles[: len(FIRST)]] == [*FIRST.values()]
     for question in questions:
         title = question.partition("\n")[0]
         assert title.endswith("?"), title
