@@ -79,10 +79,10 @@ def balanced_weights(data: Encoded, n_classes: int) -> ClassWeights:
     """Weights with which every class counts the same in sum: N / (classes x texts of the class), as
     scikit-learn's class_weight="balanced"."""
     labels = data.labels.cpu().numpy()
-    counts = np.bincount(labels[data.is_labelled], minlength=n_classes)  # (C,)
+    counts = np.bincount(labels, minlength=n_classes)  # (C,)
     weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     by_class = torch.tensor(weights, dtype=torch.float32, device=data.labels.device)
-    return ClassWeights(by_class, weights[np.where(data.is_labelled, labels, 0)])
+    return ClassWeights(by_class, weights[labels])
 
 
 def micro_batches(
