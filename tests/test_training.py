@@ -19,7 +19,14 @@ from train.batches import Encoded
 from train.device import Precision, Processes, choose_precision
 from train.training.loop import MAX_SKIPPED, StepLog, stop_if_diverged, training
 from train.training.optim import LossScale, Update, freeze, make_optimizer
-from train.training.step import Job, Steps, balanced_weights, eager_step, seed_step
+from train.training.step import (
+    Job,
+    Steps,
+    balanced_weights,
+    eager_step,
+    seed_step,
+    sixteen_bit_weights,
+)
 
 CPU = torch.device("cpu")
 FP32 = Precision(CPU, "fp32")
@@ -110,6 +117,33 @@ def test_four_times_two_is_one_times_eight(n_rows):
         )
     for a, b in zip(models[0].parameters(), models[1].parameters()):
         torch.testing.assert_close(a, b, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize(("grad_accum", "train_layers"), [(1, None), (2, None), (1, 0), (1, 1)])
+def test_weights_cast_together_give_the_bits_of_autocast(
+    monkeypatch, precision, grad_accum, train_layers
+):
+    chosen, data, results = Precision(CPU, precision), make_data(40), []
+    for together in (True, False):
+        model = make_model(dropout=0.2)
+        if train_layers is not None:
+            freeze(model, train_layers)
+        update = make_update(model, precision=chosen)
+        job = make_job(model, update, data, chosen, grad_accum)
+        if together:
+            parameters = dict(model.named_parameters())
+            weights = sixteen_bit_weights(job)
+            assert weights and all(parameters[name].requires_grad for name in weights)
+        else:
+            monkeypatch.setattr("train.training.step.sixteen_bit_weights", lambda job: {})
+        values = []
+        for step in range(5):
+            seed_step(0, step, 0)
+            values.append(eager_step(job, np.arange(8 * step, 8 * step + 8)))
+        results.append([*values, *model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert len({float(values[0]) for values in results[0][:5]}) == 5
 
 
 def test_biases_and_norms_do_not_decay_and_embeddings_do():
