@@ -178,11 +178,13 @@ class CastWeights(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, dtype: torch.dtype, *weights: Tensor) -> tuple[Tensor, ...]:
+        """The weights in dtype."""
         return cast_together(weights, dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, *cast_together(gradients, torch.float32))  # None: dtype has no gradient
+        """The gradients of dtype, which has none, and of the weights."""
+        return (None, *cast_together(gradients, torch.float32))
 
 
 def cast_together(tensors: tuple[Tensor, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
