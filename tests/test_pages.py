@@ -10,6 +10,7 @@ import pytest
 from tests import ROOT
 from tests.benchmarks.common import RESULTS
 from tests.readme import FIRST, MARKED, PAGES, README
+from tests.test_why import anchors
 from tests.unicode_tables import SCALAR_VALUES
 from train.folders import LARGE
 from train.options import FinetuneOptions, TrainingDataOptions
@@ -121,8 +122,12 @@ def test_every_question_has_an_answer_and_every_answer_a_quote():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_that_a_page_names_exists(page):
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", text(page))
-    missing = [name for name in links if not (page.parent / name).exists()]
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text(page))
+    missing = [name for name, _ in links if not (page.parent / name).exists()]
+    for name, anchor in links:
+        target = page.parent / name if name else page
+        if anchor and anchor not in anchors(text(target)):
+            missing.append(f"{name}#{anchor}")
     named = re.findall(r"`((?:tokenizer|minibert|train|tests)/[\w/.]+\.py)`", text(page))
     missing += [name for name in named if not (ROOT / name).exists() and "NAME" not in name]
     assert missing == []
