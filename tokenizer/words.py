@@ -6,7 +6,7 @@ costs one look-up in a dict.
 
 import gc
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
@@ -55,20 +55,31 @@ class Words(dict[str, Ids]):
         self.split, self.id_of = rules.split, rules.ids.__getitem__
 
     def rows(
-        self, texts: Iterable[str], before: Iterable[int] = (), after: Iterable[int] = ()
+        self, texts: Sequence[str], before: Sequence[int] = (), after: Sequence[int] = ()
     ) -> list[list[int]]:
         """The ids of each text, with the given ones before and after them."""
-        # This line is the whole cost of a text whose chunks are all known; hence the local names.
-        recall, flatten = self.__getitem__, chain.from_iterable
         if not self.rules.chunks_are_independent:  # the slow way, which is always right
             return [[*before, *self._ids_by_rules(text), *after] for text in texts]
+        if len(texts) < FEW:  # turning the collector off and on costs as much as a short text
+            return self._rows(texts, before, after)
         with no_garbage_collection():
-            # Only space and line end part chunks here. Other white space stays inside a chunk and
-            # is dealt with when the chunk is worked out.
-            return [
-                [*before, *flatten(map(recall, text.replace("\n", " ").split(" "))), *after]
-                for text in texts
-            ]
+            return self._rows(texts, before, after)
+
+    def _rows(
+        self, texts: Sequence[str], before: Sequence[int], after: Sequence[int]
+    ) -> list[list[int]]:
+        # The inner loop is the whole cost of a text whose chunks are all known; hence the local
+        # names. Only space and line end part chunks here: other white space stays inside a chunk,
+        # and is dealt with when the chunk is worked out.
+        recall, rows = self.__getitem__, []
+        for text in texts:
+            row = [*before]
+            extend = row.extend
+            for ids in map(recall, text.replace("\n", " ").split(" ")):
+                extend(ids)
+            extend(after)
+            rows.append(row)
+        return rows
 
     def __missing__(self, chunk: str) -> Ids:
         """Called by dict for a chunk that is not there: work it out and remember it."""
