@@ -7,7 +7,6 @@ import torch
 import train.training.graphs
 from tests import cuda_graphs
 from tests.test_training import FP32, make_data, make_model, make_update
-from train.batches import Encoded
 from train.device import Precision
 from train.training.graphs import WIDTH, CapturedStep, padded_width
 from train.training.loop import padding_of_epoch
@@ -143,26 +142,3 @@ def test_the_padding_that_is_reported_is_that_of_the_computed_batches(monkeypatc
     assert padding_of_epoch(halves, 0) < padding_of_epoch(job, 0)
     monkeypatch.setattr("train.training.loop.is_capturable", lambda job: True)
     assert padding_of_epoch(job, 0) == pytest.approx(expected(rounded=True))
-
-
-BUDGET = 420
-
-
-def test_a_captured_step_is_few_operations(monkeypatch):
-    """On 8 tweets a GPU takes longer to begin a kernel than to compute it. Their number depends on
-    the number of layers and not on their sizes: DistilBERT-base has six."""
-    monkeypatch.setattr(torch.nn.functional, "dropout", cuda_graphs.dropout)
-    precision = Precision(torch.device("cpu"), "bf16")
-    # Dropout in the attention is part of its one kernel on CUDA; a CPU has none with it.
-    model = make_model(n_layers=6, dropout=0.1, attention_dropout=0.0, seq_classif_dropout=0.2)
-    texts = [[7] * length for length in range(17, 25)]
-    data = Encoded(texts, np.arange(8) % 3)
-    update = make_update(model, total_steps=100, precision=precision)
-    job = Job(model.train(), update, data, Steps(data.lengths, 8, seed=1), precision)
-    captured = CapturedStep(job)
-    captured.rows.copy_(torch.arange(8))
-    captured.step(24)
-    with cuda_graphs.Counter() as counter:
-        captured.step(24)
-    total = counter.counts.total()
-    assert 300 < total <= BUDGET, f"{total} operations: {counter.counts.most_common()}"

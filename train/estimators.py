@@ -156,7 +156,8 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         job = prepare(loaded)
         log = StepLog()
         for done, values in training(job):
-            log.add(done, values)
+            if values is not None:
+                log.add(done, values)
             if log.is_full or done == job.update.total_steps:
                 stop_if_diverged(log.read(), job.update)
         check_finite(loaded.model)

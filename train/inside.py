@@ -16,7 +16,6 @@ from tokenizer import WordPieceTokenizer
 from tokenizer.__main__ import walk
 
 MOST = 128  # tokens of a text on a page
-ANSWER = ("labels", "logits", "probabilities", "lens", "gradient", "leave_one_out")
 FILLERS = 6  # words of a masked-word head's answer that are shown
 
 
@@ -47,7 +46,12 @@ def inside(text: str, tokenizer: WordPieceTokenizer, model: PretrainedModel) -> 
         "states": states,
         "norms": states.norm(dim=-1),
         "plane": plane(states),
-        **{name: [] for name in ANSWER},
+        "labels": [],
+        "logits": [],
+        "probabilities": [],
+        "lens": [],
+        "gradient": [],
+        "leave_one_out": [],
     }
     position = answer_position(ids, tokenizer, model)
     if position is not None:

@@ -1,11 +1,14 @@
 """What comes out on the real tweets with the packaged weights: probe, and fine-tuning with three
 seeds beside transformers' Trainer.
 
-python -m tests.benchmarks.emotion [--save]; a run whose folder is there already is not run again.
+python -m tests.benchmarks.emotion [--save]     about an hour on two cores: `make bench-emotion`
+
+Nothing of an earlier run is used: all runs go to a new folder runs/emotion-DATE-TIME, said at once.
 """
 
 import json
 import statistics
+import time
 from pathlib import Path
 
 from transformers import set_seed
@@ -20,8 +23,8 @@ from train.metrics import PREFIX, measure
 
 DATA = ["--model", "demo", "--dataset", str(EMOTION)]
 PROBES = {
-    "probe, [CLS]": ("emotion-cls", []),
-    "probe, mean of the tokens": ("emotion-mean", ["--pooling", "mean"]),
+    "probe, [CLS]": ("probe-cls", []),
+    "probe, mean of the tokens": ("probe-mean", ["--pooling", "mean"]),
 }
 SEEDS = (42, 43, 44)
 TRAINER_SEEDS = (42,)  # the slower side: more seeds, more hours
@@ -30,28 +33,22 @@ NAMES = ("eval_accuracy", "test_accuracy", "test_f1")
 HEADER = ["packaged weights", "seeds", "validation accuracy", "test accuracy", "test F1 (weighted)"]
 
 
-def probe(name: str, arguments: list[str]) -> dict:
-    folder = ROOT / "runs" / name
-    if not (folder / "metrics.json").exists():
-        train(["probe", *DATA, *arguments, "--output-dir", str(folder), "--overwrite"])
+def run(folder: Path, command: str, *arguments: str) -> dict:
+    """The figures of a run of ours in a new folder. Raises RuntimeError where it fails."""
+    if train([command, *DATA, *arguments, "--output-dir", str(folder)]) != 0:
+        raise RuntimeError(f"{command} has failed, see above")
     return read(folder)
 
 
-def finetune(seed: int) -> dict:
-    folder = ROOT / "runs" / f"emotion-finetune-{seed}"
-    if not (folder / "metrics.json").exists():
-        sizes = ["--epochs", str(EPOCHS), "--batch-size", str(BATCH_SIZE), "--lr", str(LR)]
-        where = ["--seed", str(seed), "--output-dir", str(folder), "--overwrite"]
-        train(["finetune", *DATA, *sizes, *where])
-    return read(folder)
+def finetune(folder: Path, seed: int) -> dict:
+    sizes = ["--epochs", str(EPOCHS), "--batch-size", str(BATCH_SIZE), "--lr", str(LR)]
+    return run(folder / f"finetune-{seed}", "finetune", *sizes, "--seed", str(seed))
 
 
-def trainer(seed: int) -> dict:
+def trainer(folder: Path, seed: int) -> dict:
     """The same with transformers: its model and Trainer, shuffled batches, its own padding."""
-    folder = ROOT / "runs" / f"emotion-trainer-{seed}"
-    if not (folder / "metrics.json").exists():
-        train_with_transformers(seed, folder)
-    return read(folder)
+    train_with_transformers(seed, folder / f"trainer-{seed}")
+    return read(folder / f"trainer-{seed}")
 
 
 def train_with_transformers(seed: int, folder: Path) -> None:
@@ -82,11 +79,9 @@ def train_with_transformers(seed: int, folder: Path) -> None:
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
 
 
-def explored() -> str:
+def explored(folder: Path) -> str:
     """What is doubtful in the data itself."""
-    folder = ROOT / "runs" / "emotion-explore"
-    if not (folder / "explore.json").exists():
-        train(["explore", *DATA, "--output-dir", str(folder), "--overwrite"])
+    run(folder, "explore")
     tables = json.loads((folder / "explore.json").read_text(encoding="utf-8"))["tables"]
     splits = {row["split"]: row for row in tables["splits"]}
     leaks = {
@@ -100,7 +95,9 @@ def explored() -> str:
 
 
 def read(folder: Path) -> dict:
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    """metrics.json; explore has none."""
+    path = folder / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def row(title: str, runs: list[dict]) -> list[str]:
@@ -115,14 +112,20 @@ def row(title: str, runs: list[dict]) -> list[str]:
 
 def main() -> None:
     emotion()  # leaves where the files are missing
-    probes = {title: probe(*run) for title, run in PROBES.items()}
+    folder = ROOT / "runs" / time.strftime("emotion-%Y%m%d-%H%M%S")
+    folder.mkdir(parents=True)  # FileExistsError: no earlier run is used
+    n_runs = len(SEEDS) + len(TRAINER_SEEDS)
+    print(f"{n_runs} fine-tuning runs of {EPOCHS} epochs: about an hour on two cores; in {folder}")
+    probes = {
+        title: run(folder / name, "probe", *arguments)
+        for title, (name, arguments) in PROBES.items()
+    }
     baselines = [next(iter(probes.values()))[f"{split}_baseline"] for split in ("eval", "test")]
     rows = [["always the commonest class", "", *(f"{share:.4f}" for share in baselines), ""]]
     rows += [row(title, [metrics]) for title, metrics in probes.items()]
-    rows.append(row("fine-tuning with MiniBERT", [finetune(seed) for seed in SEEDS]))
-    rows.append(
-        row("fine-tuning with transformers' Trainer", [trainer(seed) for seed in TRAINER_SEEDS])
-    )
+    rows.append(row("fine-tuning with MiniBERT", [finetune(folder, seed) for seed in SEEDS]))
+    title = "fine-tuning with transformers' Trainer"
+    rows.append(row(title, [trainer(folder, seed) for seed in TRAINER_SEEDS]))
     publish(
         "emotion",
         table(HEADER, rows)
@@ -130,7 +133,7 @@ def main() -> None:
         f"deviation over\nseeds from {SEEDS[0]}. Fine-tuning: {EPOCHS} epochs, batch {BATCH_SIZE}, "
         f"lr {LR:.0e}.\n"
         + environment("torch", "scikit-learn", "transformers")
-        + f"\n\n{explored()}",
+        + f"\n\n{explored(folder / 'explore')}",
     )
 
 

@@ -10,7 +10,6 @@ from train.data.load import (
     fingerprint,
     hold_out,
     load_data,
-    load_training_data,
 )
 from train.data.sources import DEMO_FOLDER
 
@@ -25,5 +24,4 @@ __all__ = [
     "fingerprint",
     "hold_out",
     "load_data",
-    "load_training_data",
 ]
