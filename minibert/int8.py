@@ -1,21 +1,17 @@
 """Linear layers in 8 bits, for inference on a CPU: dynamic quantisation.
 
-Products of 8-bit integers cost a CPU a fraction of float32 ones, and their sums are exact. So a
-float tensor is written as integers times a scale, the integers are multiplied, and the sum is
-scaled back. Where something is lost:
-
+Products of 8-bit integers cost a CPU a fraction of float32's, and their sums are exact. So floats
+are written as integers times a scale, and the sums are scaled back. Where something is lost:
 - weights (O, I), once: each output row has a scale of its own, its largest number over the limit.
-  With one for all rows, a single large weight would leave few steps for the small ones.
-- activations, in every forward pass ("dynamic"): one scale for the whole tensor, whose lowest and
-  highest number are 256 steps apart. One outlier makes all tokens coarser: this is the larger loss.
-  And as the range is that of a batch, a text's answer depends a little on its neighbours.
+- activations, in every forward pass ("dynamic"): one scale for the whole tensor, so that one
+  outlier makes all tokens coarser, and a text's answer depends a little on its batch. This is the
+  larger loss, above all after GELU (lin2), where each token is scaled first (Int8PerToken).
 - products and sums: nothing, in int32. Only the result is rounded again, as a float32.
-
-GELU, residuals, LayerNorm and softmax stay float32: they cost little. So do the embeddings, which
-are looked up and not multiplied, the head, and what follows the attention of the last block: its
-error is that of the answer, and a classifier computes it for one token of each text.
+All other layers stay float32, for they cost little, and so does what follows the attention of the
+last block: its error is that of the answer, and a classifier computes it for [CLS] alone.
 """
 
+import contextlib
 import functools
 import warnings
 from typing import Any, NamedTuple
@@ -59,8 +55,7 @@ def int8_linear(x: Tensor, weight: Quantised, bias: Tensor) -> Tensor:
 
 
 class Int8Linear(nn.Linear):
-    """int8_linear by torch's kernel. The float weights stay, for saving and for switching back.
-
+    """int8_linear by torch's kernel; the float weights stay, for saving and for switching back.
     Raises ArithmeticError where a weight is not finite: rounding could hide it."""
 
     def __init__(self, layer: nn.Linear, limit: int) -> None:
@@ -69,11 +64,9 @@ class Int8Linear(nn.Linear):
             raise ArithmeticError("the model's weights hold NaN or infinity")
         self.weight, self.bias = layer.weight, layer.bias
         rows = quantise_weight(layer.weight.detach(), limit)
-        usual = torch.backends.quantized.engine
-        # Torch's usual one on x86, FBGEMM, makes little of VNNI, the instructions for 8 bits.
+        usual = torch.backends.quantized.engine  # FBGEMM, which makes little of VNNI
         torch.backends.quantized.engine = "onednn" if torch.cpu._is_vnni_supported() else "fbgemm"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that torch may drop 8-bit tensors
+        with warnings.catch_warnings(action="ignore"):  # of 8-bit tensors, that torch may drop them
             packed = torch._make_per_channel_quantized_tensor(*rows, axis=0)
         self.packed = torch.ops.quantized.linear_prepack(packed, layer.bias.detach())
         torch.backends.quantized.engine = usual
@@ -83,37 +76,44 @@ class Int8Linear(nn.Linear):
         return torch.ops.quantized.linear_dynamic(x, self.packed)
 
 
+class Int8PerToken(Int8Linear):
+    """For inputs that are large in few tokens: each is divided by its largest number, and its
+    output multiplied with it, so that small tokens have as many steps as large ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., I) -> (..., O) float32."""
+        largest = torch.linalg.vector_norm(x, torch.inf, dim=-1, keepdim=True).clamp(min=1e-9)
+        return torch.addcmul(self.bias, super().forward(x / largest) - self.bias, largest)
+
+
 @functools.cache
 def weight_limit() -> int:
     """The largest integer for a weight, 127 or 64, found by trying both.
 
-    CPUs without VNNI add two products in 16 bits, where at most 32,767 fits: 2 x 255 x 127 is cut
-    off without a word, 2 x 255 x 64 is not. Raises ValueError where torch has no kernel for this
-    CPU, or one that computes something else."""
+    CPUs without VNNI add two products in 16 bits, cut off at 32,767: 2 x 255 x 127 is over it, with
+    64 it is not. Raises ValueError where torch has no right kernel for this CPU."""
     layer, x = nn.utils.skip_init(nn.Linear, 64, 32), torch.ones(4, 64)
     layer.weight.data, layer.bias.data = torch.ones(32, 64), torch.zeros(32)
-    for limit in (127, 64):
-        try:
-            theirs = Int8Linear(layer, limit)(x)
-        except (RuntimeError, AttributeError):
-            break
-        if torch.allclose(theirs, int8_linear(x, quantise_weight(layer.weight, limit), layer.bias)):
-            return limit
+    with contextlib.suppress(RuntimeError, AttributeError):
+        for limit in (127, 64):
+            right = int8_linear(x, quantise_weight(layer.weight, limit), layer.bias)
+            if torch.allclose(Int8Linear(layer, limit)(x), right):
+                return limit
     raise ValueError("int8: this torch has no 8-bit linear layers for this CPU")
 
 
 def switch(model: nn.Module, on: bool) -> None:
     """Compute the linear layers of the encoder in 8 bits from now on, or in float32 again. They are
     replaced in place; the integers are those of the weights at this moment."""
-    encoder: Any = getattr(model, "distilbert", model)
-    blocks = encoder.blocks
+    blocks: Any = getattr(model, "distilbert", model).blocks
     places = [(b.attention, name) for b in blocks for name in ("q_lin", "k_lin", "v_lin")]
     for block in blocks[:-1]:
         places += [(block.attention, "out_lin"), (block.ffn, "lin1"), (block.ffn, "lin2")]
     for part, name in places:
         layer = getattr(part, name)
         if on and not isinstance(layer, Int8Linear):
-            setattr(part, name, Int8Linear(layer, weight_limit()))
+            kind = Int8PerToken if name == "lin2" else Int8Linear
+            setattr(part, name, kind(layer, weight_limit()))
         elif isinstance(layer, Int8Linear) and not on:
             plain = nn.Linear(layer.in_features, layer.out_features, device="meta")
             plain.weight, plain.bias = layer.weight, layer.bias

@@ -9,6 +9,7 @@ import train
 from minibert import DistilBertModel
 from minibert.int8 import (
     Int8Linear,
+    Int8PerToken,
     Quantised,
     int8_linear,
     quantise_activations,
@@ -54,6 +55,19 @@ def test_the_kernel_computes_the_definition(change):
     ours = Int8Linear(layer, weight_limit())(x)
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6 * float(expected.abs().max()))
     assert float((expected - layer(x)).abs().max()) < 0.05 * float(layer(x).abs().max())
+
+
+def test_tokens_scaled_by_themselves_are_as_exact_whatever_their_neighbours():
+    layer, weight = random_layer(), quantise_weight(random_layer().weight, weight_limit())
+    x = torch.randn(3, 5, 96, generator=torch.Generator().manual_seed(1))
+    x[0, 0] *= 1000
+    x[1, 1] = 0
+    largest = x.abs().amax(dim=-1, keepdim=True).clamp(min=1e-9)
+    expected = int8_linear(x / largest, weight, torch.zeros(40)) * largest + layer.bias
+    ours = Int8PerToken(layer, weight_limit())(x)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+    exact, shared = layer(x)[1:], Int8Linear(layer, weight_limit())(x)[1:]
+    assert (ours[1:] - exact).abs().max() < 1 < 5 < (shared - exact).abs().max()
 
 
 def test_a_large_weight_makes_only_its_own_row_coarser():
@@ -162,6 +176,8 @@ def test_switching_keeps_the_weights_and_their_names(demo, tmp_path):
     model.save_pretrained(tmp_path / "plain")
     switch(model, on=True)
     layers = {name for name, part in model.named_modules() if isinstance(part, Int8Linear)}
+    scaled = {name for name, part in model.named_modules() if isinstance(part, Int8PerToken)}
+    assert scaled == {name for name in layers if name.endswith("lin2")}
     assert len(layers) == 6 * model.config.n_layers - 3
     last = f"transformer.layer.{model.config.n_layers - 1}"
     assert not layers & {f"{last}.attention.out_lin", f"{last}.ffn.lin1", f"{last}.ffn.lin2"}
@@ -201,7 +217,7 @@ def test_training_and_tracing_in_8_bits_are_refused_by_name(command):
     assert result.status == 2 and "--precision: invalid choice: 'int8' (choose from" in result.err
     with pytest.raises(ValueError, match="precision; leave it out: this command knows float32"):
         train.run("trace", text="a", model="demo", precision="int8")
-    with pytest.raises(ValueError, match="--precision: invalid choice: 'int8'"):
+    with pytest.raises(ValueError, match=r"precision.*invalid choice: 'int8'"):
         TextClassifier(precision="int8").fit(["a", "b"], [0, 1])
 
 
