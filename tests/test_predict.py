@@ -15,7 +15,7 @@ from tests import ROOT
 from tokenizer import WordPieceTokenizer
 from train.data import EMOTION_LABELS
 from train.options import PredictOptions
-from train.predict import json_line, print_answer, shorten
+from train.predict import print_answer, shorten
 
 SCORES = {"sadness": 0.1, "joy": 0.7, "love": 0.2}
 
@@ -56,9 +56,8 @@ def test_below_the_threshold_there_is_no_label(capsys) -> None:
     for threshold, label in ((0.7, "joy"), (0.71, "(none)")):
         print_answer("what a day", SCORES, PredictOptions(model="x", threshold=threshold))
         assert capsys.readouterr().out == f"{label} 0.700  what a day\n"
-    assert (
-        json.loads(json_line("x", SCORES, PredictOptions(model="x", threshold=0.71)))["label"] == ""
-    )
+    print_answer("x", SCORES, PredictOptions(model="x", threshold=0.71, json=True))
+    assert json.loads(capsys.readouterr().out)["label"] == ""
 
 
 def test_a_text_of_two_lines_is_answered_on_one(predict) -> None:

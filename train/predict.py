@@ -168,33 +168,24 @@ def shorten(text: str, limit: int, tokenizer: Any) -> str:
 
 
 def print_answer(text: str, scores: dict[str, float], options: PredictOptions) -> None:
-    """'joy 0.981  what a day', all labels with --all, an object with --json."""
+    """'joy 0.981  what a day', '(none) 0.412  ...' below the threshold, with --all every label, the
+    likeliest first; with --json an object: text, label, probability (and probabilities)."""
+    ranked = sorted(scores, key=lambda name: -scores[name])
+    best = scores[ranked[0]]
+    label = ranked[0] if best >= options.threshold else ""
+    if options.json:
+        record: dict[str, Any] = {"text": text, "label": label, "probability": round(best, 6)}
+        if options.all:
+            record["probabilities"] = {name: round(p, 6) for name, p in scores.items()}
+        line = json.dumps(record, ensure_ascii=False)
+        # What JSON leaves as it is, and a terminal would obey or take for the end of a line.
+        print(re.sub("[\x7f-\x9f\u2028\u2029]", lambda c: f"\\u{ord(c[0]):04x}", line))
+        return
     # A line per text, also of one that holds a line's end. Two arguments: no copy of the text.
     ends = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
-    if options.json:
-        print(json_line(text, scores, options))
-        return
     if any(end in text for end in ends):
         text = re.sub(f"[{ends}]", lambda found: repr(found[0])[1:-1], text)
-    print(format_scores(scores, options), text, sep="  ")
-
-
-def format_scores(scores: dict[str, float], options: PredictOptions) -> str:
-    """'joy 0.981', or all labels, the likeliest first; '(none) 0.412' below the threshold."""
-    ranked = sorted(scores, key=lambda name: -scores[name])
+    answer = f"{label or '(none)'} {best:.3f}"
     if options.all:
-        return "  ".join(f"{name} {scores[name]:.3f}" for name in ranked)
-    label = ranked[0] if scores[ranked[0]] >= options.threshold else "(none)"
-    return f"{label} {scores[ranked[0]]:.3f}"
-
-
-def json_line(text: str, scores: dict[str, float], options: PredictOptions) -> str:
-    """An object with text, label, probability, and with --all probabilities."""
-    best = max(scores, key=lambda name: scores[name])
-    label = best if scores[best] >= options.threshold else ""
-    record: dict[str, Any] = {"text": text, "label": label, "probability": round(scores[best], 6)}
-    if options.all:
-        record["probabilities"] = {name: round(p, 6) for name, p in scores.items()}
-    line = json.dumps(record, ensure_ascii=False)
-    # What JSON leaves as it is, and a terminal would obey or take for the end of a line.
-    return re.sub("[\x7f-\x9f\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", line)
+        answer = "  ".join(f"{name} {scores[name]:.3f}" for name in ranked)
+    print(answer, text, sep="  ")
