@@ -8,7 +8,7 @@ import pandas as pd
 from train.options import CompareOptions
 from train.report.summary import in_order, splits_measured
 from train.runs import Result, Run, RunFiles, read_run, write_json
-from train.tables import number, print_table
+from train.tables import none_for_nan, number, print_table
 
 POINTS = 500  # of each training curve in compare.json
 NOT_COMPARED = ("output_dir", "overwrite", "resume", "device", "save_steps", "save_minutes")
@@ -58,7 +58,7 @@ def describe(name: str, files: RunFiles) -> dict[str, Any]:
         "command": files.config["command"],
         "options": {"command": files.config["command"], **files.config["options"]},
         "metrics": metrics,
-        "steps": curve.astype(object).where(curve.notna(), None).to_dict("records"),
+        "steps": none_for_nan(curve).to_dict("records"),
         "evaluations": files.evaluations.to_dict("records"),
     }
 
@@ -89,6 +89,5 @@ def figures(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def as_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """The rows with their numbers as they are printed."""
-    table = pd.DataFrame(rows).astype(object)
-    shown = table.where(table.notna(), None).map(number)
-    return shown.set_index("").rename_axis(None) if rows else table
+    table = none_for_nan(pd.DataFrame(rows)).map(number)
+    return table.set_index("").rename_axis(None) if rows else table

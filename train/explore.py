@@ -18,7 +18,7 @@ from train.findings import LISTED, findings, typical_words
 from train.folders import cache_folder
 from train.options import ExploreOptions
 from train.runs import Result, Run, write_csv, write_json
-from train.tables import number, print_table
+from train.tables import none_for_nan, number, print_table
 
 SHOWN = 5  # examples of each kind on the terminal
 EXAMPLE = ["split", "label_name", "words", "tokens", "text"]
@@ -45,7 +45,8 @@ def run(options: ExploreOptions) -> Result:
             "shortest texts": texts.nsmallest(SHOWN, "tokens")[EXAMPLE],
         }
         run.open(labels=data.labels)
-        rows = {title: records(table) for title, table in tables.items()}
+        # None where a class has no text, and so no number of words.
+        rows = {title: none_for_nan(table).to_dict("records") for title, table in tables.items()}
         found = findings(texts, limit)
         explored = {"limit": limit, "findings": found, "tables": rows}
         is_first = texts["split"] == texts["split"].iloc[0]
@@ -165,12 +166,6 @@ def conflicts(texts: pd.DataFrame) -> pd.DataFrame:
         places = df["label_name"] + " (" + df["split"] + ")"
         rows.append({"labels": ", ".join(places), "text": df["text"].iloc[0]})
     return pd.DataFrame(rows)
-
-
-def records(table: pd.DataFrame) -> list[dict]:
-    """A table's rows as JSON can hold them: Python's numbers, None for NaN (the words per text of a
-    class without any)."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def show(title: str, table: pd.DataFrame) -> None:

@@ -19,6 +19,7 @@ from train.data.table import Layout, Table, choose_columns
 from train.options import PredictOptions
 from train.predict import Answer, chunks, predictions_of
 from train.progress import progress
+from train.tables import none_for_nan
 
 OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -89,7 +90,7 @@ class Work:
         with progress("predict", None, "texts", quiet=quiet) as bar:
             for rows in chunks(self.table.rows, lambda row: len(str(row[self.place]))):
                 added = self.classify([row[self.place] for row in rows], bar.n)
-                cells = added.astype(object).where(added.notna(), None).to_numpy().tolist()
+                cells = none_for_nan(added).to_numpy().tolist()
                 write([row + more for row, more in zip(rows, cells)])
                 self.done.append(added)
                 bar.update(len(rows))

@@ -23,6 +23,11 @@ def number(value: Any) -> str:
     return str(value)
 
 
+def none_for_nan(table: pd.DataFrame) -> pd.DataFrame:
+    """The cells as JSON can hold them: Python's numbers, and None in place of NaN."""
+    return table.astype(object).where(table.notna(), None)
+
+
 def print_table(title: str, table: pd.DataFrame, index: bool = True) -> None:
     """Print a title and the table's rows, or "none" where it has no row."""
     print(f"\n{title}")
