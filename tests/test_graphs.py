@@ -7,9 +7,9 @@ import torch
 import train.training.graphs
 from tests import cuda_graphs
 from tests.test_training import FP32, make_data, make_model, make_update
-from train.device import Precision
-from train.training.graphs import WIDTH, CapturedStep, padded_width
-from train.training.loop import padding_of_epoch
+from train.device import Precision, Processes
+from train.training.graphs import WIDTH, CapturedStep, padded_width, uncaptured
+from train.training.loop import is_capturable, padding_of_epoch
 from train.training.step import Job, Steps, eager_step, seed_step, train_step
 
 
@@ -142,3 +142,25 @@ def test_the_padding_that_is_reported_is_that_of_the_computed_batches(monkeypatc
     assert padding_of_epoch(halves, 0) < padding_of_epoch(job, 0)
     monkeypatch.setattr("train.training.loop.is_capturable", lambda job: True)
     assert padding_of_epoch(job, 0) == pytest.approx(expected(rounded=True))
+
+
+def test_the_steps_that_run_without_a_graph_are_named_with_the_reason():
+    on_gpu = Precision(torch.device("cuda"), "bf16")
+    assert uncaptured(make_job(n=21)) == ""  # on a CPU nobody expects one
+    job = make_job(n=24)._replace(precision=on_gpu)
+    assert uncaptured(job) == ""
+    assert "--grad-accum 2" in uncaptured(job._replace(grad_accum=2))
+    assert uncaptured(job._replace(processes=Processes(1, 4))).startswith("all steps, as 4 proc")
+    short = make_job(n=21)._replace(precision=on_gpu)
+    assert uncaptured(short) == "the last step of an epoch, which is short (5 texts)"
+    short.data.is_labelled[3] = False
+    assert uncaptured(short).endswith("(5 texts) and steps with a text that has no label")
+    assert not is_capturable(job._replace(grad_accum=2)) and is_capturable(job)
+
+
+def test_finetune_says_once_which_steps_run_without_a_graph(command, monkeypatch):
+    monkeypatch.setattr("train.finetune.uncaptured", lambda job: "all steps, as it rains")
+    result = command("finetune", "--max-steps", "2")
+    assert result.status == 0 and result.out.count("without CUDA graphs: all steps, as it") == 1
+    monkeypatch.undo()
+    assert "CUDA graphs" not in command("finetune", "--max-steps", "2", to="usual").out

@@ -16,7 +16,7 @@ from transformers import (
 from minibert import DistilBertForSequenceClassification
 from tests.tiny import NO_DROPOUT, tiny
 from train.batches import Encoded
-from train.device import Precision, Processes, choose_precision
+from train.device import Precision, Processes, choose_precision, start_processes
 from train.training.loop import MAX_SKIPPED, StepLog, stop_if_diverged, training
 from train.training.optim import LossScale, Update, freeze, make_optimizer
 from train.training.step import Job, Steps, balanced_weights, eager_step, seed_step
@@ -270,6 +270,41 @@ def test_auto_takes_bf16_on_a_cpu_that_multiplies_it(
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
     assert choose_precision("cpu").name == expected
     assert choose_precision("cpu", "fp32").name == "fp32"
+
+
+@pytest.mark.parametrize(("local_rank", "gpu"), [(None, "cuda:0"), ("3", "cuda:3")])
+def test_each_process_takes_its_gpu_and_names_it_to_nccl(monkeypatch, local_rank, gpu):
+    """Some launchers set RANK alone, and show each process one GPU."""
+    monkeypatch.setenv("RANK", "5")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    called = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", called.append)
+    monkeypatch.setattr(
+        "torch.distributed.init_process_group", lambda *a, **how: called.append((a, how))
+    )
+    start_processes()
+    device, (backends, how) = called
+    assert device == how["device_id"] == torch.device(gpu)
+    assert backends == ("cpu:gloo,cuda:nccl",) and how["timeout"].total_seconds() >= 3600
+
+
+def test_gradients_of_several_processes_are_in_memory_once():
+    """They are views of the buffers that are exchanged; DistributedDataParallel's own default is a
+    second copy of them all."""
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        model = make_model()
+        wrapped = Processes(0, 2).wrap(model)
+        wrapped(torch.ones(2, 5, dtype=torch.long), None, torch.tensor([0, 1])).loss.backward()
+        grads = [p.grad for p in model.parameters()]
+        memory = {grad.untyped_storage().data_ptr() for grad in grads}
+        assert len(grads) > 10 and len(memory) <= 2  # buckets
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("warmup", [0, 7, 40])

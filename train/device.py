@@ -12,6 +12,7 @@ the others (DistributedDataParallel). Only rank 0 prints and writes.
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,9 @@ from torch import nn
 
 from minibert.int8 import weight_limit
 
+# How long processes wait for each other: rank 0 alone encodes the texts, which may be many. (Where
+# one has ended, torchrun ends the others at once.)
+TIMEOUT = timedelta(hours=2)
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of torch.autocast
 
 
@@ -114,7 +118,8 @@ class Processes(NamedTuple):
         """The model as one whose backward pass averages gradients over all processes."""
         if self.world == 1:
             return model
-        # As views of the buffers that are exchanged, gradients are in memory once, not twice.
+        # As views of the buffers that are exchanged, gradients are in memory once, not twice. Not
+        # static_graph: with --grad-accum, steps differ in their passes without an exchange.
         return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
 
     def any(self, here: bool) -> bool:
@@ -176,9 +181,9 @@ def start_processes() -> Processes:
         torch.cuda.set_device(gpu)
         # Flags and rows on the CPU go by gloo. With the device named, nccl connects at once, and an
         # error names this GPU instead of hanging.
-        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=gpu)
+        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=TIMEOUT, device_id=gpu)
     else:
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", timeout=TIMEOUT)
     return current_processes()
 
 

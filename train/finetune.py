@@ -33,10 +33,10 @@ from train.training.checkpoints import (
     remove_newer,
     save_checkpoint,
 )
+from train.training.graphs import uncaptured
 from train.training.history import HEADER, History, table_row
 from train.training.loop import (
     StepLog,
-    is_capturable,
     padding_of_epoch,
     stop_if_diverged,
     training,
@@ -77,8 +77,8 @@ def run(options: FinetuneOptions) -> Result:
         where = describe(loaded.data, cache_folder(options.no_cache))
         print(f"{options.model} on {where}; {rate}")
         print(f"{job.precision}; {job.update.total_steps} steps of {job.steps.step_size} texts")
-        if job.precision.device.type == "cuda" and not is_capturable(job):
-            print("without CUDA graphs: --grad-accum and several processes have none")
+        if steps := uncaptured(job):
+            print(f"without CUDA graphs: {steps}")
         request = StopRequest(job.processes.world == 1, job.processes.is_main)
         with handling(request):
             try:

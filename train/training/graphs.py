@@ -97,3 +97,20 @@ class CapturedStep:
 def padded_width(longest: int) -> int:
     """Tokens per text of a captured step whose longest text has so many."""
     return math.ceil(longest / WIDTH) * WIDTH
+
+
+def uncaptured(job: Job) -> str:
+    """Which steps of a run on a GPU are computed without a graph, and why; "" if none (but the
+    first of each width) or on another device."""
+    if job.precision.device.type != "cuda":
+        return ""
+    if job.processes.world > 1:
+        return f"all steps, as {job.processes.world} processes exchange their gradients"
+    if job.grad_accum > 1:
+        return f"all steps, as --grad-accum {job.grad_accum} makes several passes of each"
+    rest, reasons = len(job.data) % job.steps.step_size, []
+    if rest:
+        reasons.append(f"the last step of an epoch, which is short ({rest} texts)")
+    if not job.data.is_labelled.all():
+        reasons.append("steps with a text that has no label")
+    return " and ".join(reasons)
