@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from minibert.bert import CONFIG_NAMES, is_bert, translate_config
+from tokenizer.hub import read_json
 
 SIZES = ("vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim")
 MOST_LABELS = 2**20  # far more than any classifier has; see _settle_labels
@@ -165,16 +166,3 @@ def check_size(name: str, value: object) -> None:
     """Raises ValueError unless the value is a whole number from 1 up."""
     if type(value) is not int or value < 1:  # `type`, as isinstance would let True through
         raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file; whatever is wrong with it is said with the file's name."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{file} does not exist") from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, brackets without end
-        raise ValueError(f"{file} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{file} holds a {type(found).__name__}, not an object")
-    return found

@@ -15,7 +15,7 @@ from torch import nn
 from minibert.atomic import write_whole
 from minibert.bert import is_bert
 from minibert.checkpoint import TIED, NoInit, named_parameters, read_tensors
-from minibert.config import DistilBertConfig, read_json
+from minibert.config import DistilBertConfig
 from minibert.header import Entry, check_sizes, in_encoder, open_weights, read_header
 from tokenizer import hub
 
@@ -107,7 +107,7 @@ def open_checkpoint(source: hub.Source) -> Iterator[dict[str, Entry]]:
     """The header of a checkpoint, open for reading. ValueError raised inside names the file.
 
     config.json is read first: a model of another kind is refused before weights are fetched."""
-    has_bert_names = is_bert(read_json(source.file(CONFIG)))
+    has_bert_names = is_bert(hub.read_json(source.file(CONFIG)))
     paths = weight_files(source)
     with ExitStack() as stack:
         files = [stack.enter_context(open_weights(path)) for path in paths]
@@ -125,7 +125,7 @@ def weight_files(source: hub.Source) -> list[Path]:
     index = source.optional(INDEX)
     if index is None:
         raise FileNotFoundError(f"no {WEIGHTS} in {source}; {ONLY_SAFETENSORS}")
-    tensors = read_json(index).get("weight_map")
+    tensors = hub.read_json(index).get("weight_map")
     names = list(tensors.values()) if isinstance(tensors, dict) else []
     for name in names:
         # Plain names only: an index must not lead out of its folder.

@@ -6,12 +6,13 @@ to all of them.
 
 import hashlib
 import importlib.util
+import json
 import os
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tokenizer import download
 from tokenizer.download import Repository
@@ -151,3 +152,16 @@ def sha256(path: Path) -> str:
     """The sha256 of a file's content."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; whatever is wrong with it is said with the file's name."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file} does not exist") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, brackets without end
+        raise ValueError(f"{file} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} holds a {type(found).__name__}, not an object")
+    return found

@@ -12,12 +12,13 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from tokenizer import tokenizer_json
+from tokenizer.hub import read_json
 from tokenizer.inputs import choose
 from tokenizer.normalize import WHITE_SPACE
 from tokenizer.rules import BERTS_NAMES, Rules
 from tokenizer.special import AddedToken, SpecialNames
 from tokenizer.tensors import SIDES
-from tokenizer.tokenizer_json import Contents, read_object
+from tokenizer.tokenizer_json import Contents
 from tokenizer.wordpiece import MAX_CHARS
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt")  # one of them must be there; the first one decides
@@ -90,7 +91,7 @@ def read(paths: Mapping[str, Path]) -> Settings:
         contents = Contents(read_vocab(path), added)
     else:
         added_path = paths.get("added_tokens.json", path)
-        added = _listed(config, read_object(added_path)) if added_path != path else []
+        added = _listed(config, read_json(added_path)) if added_path != path else []
         contents = Contents(read_vocab(path), added)
 
     given = {name: config[name] for name in OPTIONS if config.get(name) is not None}
@@ -210,7 +211,7 @@ def check(path: Path, rules: Rules) -> None:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    config = read_object(path)
+    config = read_json(path)
     for name, types in TYPES.items():
         value = config.get(name)
         if name in config and type(value) not in types:  # type(): True is no number here

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tokenizer.hub import read_json
 from tokenizer.rules import Rules
 
 
@@ -23,21 +24,10 @@ class Contents(NamedTuple):
     cleanup: bool = True  # of the decoder
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, brackets without end
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no JSON object but a {type(found).__name__}")
-    return found
-
-
 def read(path: Path) -> Contents:
     """The contents of a tokenizer.json."""
     try:
-        return _contents(read_object(path))
+        return _contents(read_json(path))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path} is not the tokenizer.json of a BERT: {error}") from None
 
