@@ -96,6 +96,18 @@ def explicit_attention(
     return F.dropout(weights, dropout_p) @ v, weights  # (B, H, Q, S) @ (B, H, S, K)
 
 
+def to_bias(keep: Tensor, hidden_states: Tensor) -> Tensor:
+    """The keys to keep as numbers to be added to the scores: 0, or -inf where one is masked.
+
+    torch's fused attention makes this of a bool mask, in the number format of the scores, by three
+    operations in every block. Here it is made once."""
+    device, dtype = hidden_states.device.type, hidden_states.dtype
+    is_cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    if is_cast and dtype != torch.float64:  # autocast leaves float64 as it is
+        dtype = torch.get_autocast_dtype(device)
+    return torch.zeros_like(keep, dtype=dtype).masked_fill_(~keep, -math.inf)
+
+
 class MultiHeadSelfAttention(nn.Module):
     """Self-attention with H heads: softmax(q k^T / sqrt(K)) v, each head on its own K of the D
     dimensions (D = H x K); `out_lin` mixes what the heads found."""
@@ -116,7 +128,9 @@ class MultiHeadSelfAttention(nn.Module):
         n_queries: int | None = None,
         output_attentions: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, S, D) -> (B, Q, D) and, where asked for, the weights (B, H, Q, S)."""
+        """(B, S, D) -> (B, Q, D) and, where asked for, the weights (B, H, Q, S).
+
+        keep: (B, 1, 1, S), bool; without the weights also as `to_bias` makes of it."""
 
         def split_heads(x: Tensor) -> Tensor:  # (B, S, D) -> (B, H, S, K)
             return x.unflatten(-1, (self.n_heads, self.head_dim)).transpose(1, 2)
@@ -208,6 +222,8 @@ class DistilBertModel(PretrainedModel):
     ) -> EncoderOutput:
         """input_ids: (B, S); attention_mask: (B, S), 0 at padding, None where nothing is padded."""
         hidden_states, keep = self._embed(input_ids, attention_mask)
+        if keep is not None and not output_attentions:
+            keep = to_bias(keep, hidden_states)
         states, attentions = [hidden_states], []
         for block in self.blocks:
             hidden_states, weights = block(hidden_states, keep, output_attentions=output_attentions)
@@ -222,6 +238,8 @@ class DistilBertModel(PretrainedModel):
     def first_token(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """last_hidden_state[:, 0] -> (B, D), without computing the last block's other tokens."""
         hidden_states, keep = self._embed(input_ids, attention_mask)
+        if keep is not None:
+            keep = to_bias(keep, hidden_states)
         *blocks, last = self.blocks
         for block in blocks:  # with all tokens: [CLS] of the next block attends to each
             hidden_states, _ = block(hidden_states, keep)

@@ -150,14 +150,14 @@ def test_a_run_that_has_ended_ends_again_the_same(finetune, finished):
 
 @pytest.mark.parametrize("flags", [("--keep", "best"), ("--patience", "1")])
 def test_without_a_validation_split_there_is_no_best(finetune, monkeypatch, flags):
-    original = train.finetune.load_data
+    original = train.finetune.load_training_data
 
     def load_data(*arguments):
         data = original(*arguments)
         data.splits.pop("validation")
         return data
 
-    monkeypatch.setattr(train.finetune, "load_data", load_data)
+    monkeypatch.setattr(train.finetune, "load_training_data", load_data)
     refused = finetune(*flags, "--eval-share", "0")
     assert refused.status == 2 and "need a validation split" in refused.err
     run = finetune("--epochs", "1", "--eval-share", "0", to="other")

@@ -320,23 +320,6 @@ def test_running_out_of_memory_names_the_batch_size(finetune, monkeypatch):
     assert "--batch-size 16 is too large" in refused.err and len(refused.err.splitlines()) <= 2
 
 
-def test_a_step_without_labels_is_skipped_and_said(finetune, monkeypatch):
-    """All 70 texts make one step; none has a label."""
-    original = train.finetune.encode
-
-    def encode(*arguments):
-        encoded = original(*arguments)
-        encoded.is_labelled[:] = False
-        return encoded
-
-    monkeypatch.setattr(train.finetune, "encode", encode)
-    result = finetune("--batch-size", "70", "--epochs", "1")
-    assert result.status == 0
-    assert "step 1 skipped: all its labels are -100" in result.out
-    lines = (result.folder / "log.jsonl").read_text().splitlines()
-    assert lines and not any("loss" in json.loads(line) for line in lines)
-
-
 def test_a_fine_tuned_model_that_is_trained_on_keeps_its_ids(command, tiny_classifier, tmp_path):
     """Its classifier has learnt them: other ids would turn its answers into other labels."""
     names = ["surprise", "fear", "anger", "love", "joy", "sadness"]  # not the order of the data

@@ -19,7 +19,14 @@ from train.batches import Encoded
 from train.device import Precision, Processes, choose_precision, start_processes
 from train.training.loop import MAX_SKIPPED, StepLog, stop_if_diverged, training
 from train.training.optim import LossScale, Update, freeze, make_optimizer
-from train.training.step import Job, Steps, balanced_weights, eager_step, seed_step
+from train.training.step import (
+    Job,
+    Steps,
+    balanced_weights,
+    eager_step,
+    seed_step,
+    sixteen_bit_weights,
+)
 
 CPU = torch.device("cpu")
 FP32 = Precision(CPU, "fp32")
@@ -110,6 +117,33 @@ def test_four_times_two_is_one_times_eight(n_rows):
         )
     for a, b in zip(models[0].parameters(), models[1].parameters()):
         torch.testing.assert_close(a, b, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize(("grad_accum", "train_layers"), [(1, None), (2, None), (1, 0), (1, 1)])
+def test_weights_cast_together_give_the_bits_of_autocast(
+    monkeypatch, precision, grad_accum, train_layers
+):
+    chosen, data, results = Precision(CPU, precision), make_data(40), []
+    for together in (True, False):
+        model = make_model(dropout=0.2)
+        if train_layers is not None:
+            freeze(model, train_layers)
+        update = make_update(model, precision=chosen)
+        job = make_job(model, update, data, chosen, grad_accum)
+        if together:
+            parameters = dict(model.named_parameters())
+            weights = sixteen_bit_weights(job)
+            assert weights and all(parameters[name].requires_grad for name in weights)
+        else:
+            monkeypatch.setattr("train.training.step.sixteen_bit_weights", lambda job: {})
+        values = []
+        for step in range(5):
+            seed_step(0, step, 0)
+            values.append(eager_step(job, np.arange(8 * step, 8 * step + 8)))
+        results.append([*values, *model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert len({float(values[0]) for values in results[0][:5]}) == 5
 
 
 def test_biases_and_norms_do_not_decay_and_embeddings_do():
@@ -215,22 +249,6 @@ def test_fp16_stops_after_many_overflows_in_a_row():
     update.skipped_in_a_row.fill_(MAX_SKIPPED)
     with pytest.raises(ArithmeticError, match=r"overflowed in 30 steps in a row.*step 2.*bf16"):
         stop_if_diverged(records, update)
-
-
-def test_texts_without_a_label_are_left_out_and_a_step_of_them_alone_is_skipped():
-    labelled, data = make_data(n=16), make_data(n=16)
-    model = make_model()
-    job = make_job(model, make_update(model, total_steps=2), data)
-    none, some = job.steps[0], job.steps[1][:3]
-    for rows in (none, some):
-        data.labels[rows] = -100
-        data.is_labelled[rows] = False
-    (first, nothing), (second, values) = training(job)
-    assert (first, nothing, second) == (1, None, 2) and float(job.update.done) == 1
-    twin = make_model()
-    seed_step(0, 1, 0)
-    expected = eager_step(make_job(twin, make_update(twin, 2), labelled), job.steps[1][3:])
-    assert torch.equal(values[:2], expected[:2])
 
 
 def test_training_from_a_later_step_is_the_same_training():
@@ -356,7 +374,7 @@ def test_balanced_classes_are_torchs_weighted_mean_over_the_step(grad_accum):
 
 
 def test_a_class_without_texts_has_no_share_in_the_balance():
-    data = Encoded([[1]] * 6, np.array([0, 0, 0, 2, -100, -100]))
+    data = Encoded([[1]] * 4, np.array([0, 0, 0, 2]))
     weights = balanced_weights(data, n_classes=3)
     assert weights.by_class[0] == pytest.approx(4 / (2 * 3))
     assert weights.by_class[2] == pytest.approx(4 / (2 * 1))

@@ -62,7 +62,7 @@ def numbers(name: str) -> dict[str, list[float]]:
 
 
 def test_the_examples_run_and_give_what_they_show():
-    """A fence would be taken for a line of the output before it, a blank line ends the output."""
+    """Fences are made blank lines, which end an output; as they are, doctest would expect them."""
     blank = re.sub(r"^```.*$", "", TEXT, flags=re.MULTILINE)
     test = doctest.DocTestParser().get_doctest(blank, {}, PAGE.name, str(PAGE), 0)
     assert len(test.examples) > 40
@@ -106,16 +106,21 @@ def test_every_section_names_its_source():
     assert [s.partition("\n")[0] for s in sections if "\nSource: [`" not in s] == []
 
 
-def test_links_inside_the_page_and_to_other_files_lead_somewhere():
-    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", TEXT), re.MULTILINE)
-    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+def test_links_lead_to_a_file_and_to_a_heading_in_it():
     links = re.findall(r"\]\((?!https?:)([^)]+)\)", FENCED.sub("", TEXT))
     assert len(links) > 30
     for link in links:
-        if link.startswith("#"):
-            assert link[1:] in anchors
-        else:
-            assert (PAGE.parent / link).exists(), link
+        name, _, anchor = link.partition("#")
+        file = (PAGE.parent / name).resolve() if name else PAGE
+        assert file.exists(), link
+        if anchor:
+            assert anchor in anchors(file.read_text(encoding="utf-8")), link
+
+
+def anchors(page: str) -> set[str]:
+    """What GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_a_figure_in_a_sentence_stands_in_its_section_s_tables_or_examples():
@@ -133,6 +138,7 @@ def test_a_figure_in_a_sentence_stands_in_its_section_s_tables_or_examples():
 # The experiments.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["decay", "decay_sizes", "bias_correction", "batches"])
 def test_the_experiments_still_give_what_was_saved(name):
     """Those that take seconds; digits may differ between processors, results may not."""
@@ -152,6 +158,7 @@ def few_sentences() -> tuple[Encoded, np.ndarray]:
     return Encoded(texts), why.labels("validation")[:12]
 
 
+@pytest.mark.slow
 def test_the_last_block_on_frozen_states_is_the_whole_model():
     """Else the runs with one change each would be runs of another model than the program's."""
     data, answers = few_sentences()
@@ -177,8 +184,9 @@ def test_every_order_has_every_text_once(order):
     assert (np.diff(means) >= 0).all() == (order == "short to long")
 
 
+@pytest.mark.slow
 def test_a_change_changes_the_run(monkeypatch):
-    """Each of them trains otherwise than the usual run does, but for those that cannot yet."""
+    """Each of them trains otherwise than the usual run does."""
     data, answers = few_sentences()
     frozen = why.freeze(data, answers)
     monkeypatch.setattr(why, "frozen", lambda split: frozen)

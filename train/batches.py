@@ -14,8 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minibert.inputs import IGNORED
-
 # Steps per shuffled window. Wider windows mean less padding: tweets in steps of 32 are 3.1 % of it
 # with windows of 50 steps, 1.1 % with 200. Narrower ones mean more chance in who meets whom; with
 # 200 a step's texts are still drawn from several times as many of the same length.
@@ -75,8 +73,8 @@ class Encoded:
     """The token ids of N texts, all in one tensor on the device, without padding.
 
     ids: (T,) int32, all texts end to end; starts: (N,) where each text begins; sizes: (N,) how many
-    ids each text has; labels: (N,) -100 for none; these in the smallest integers that hold them.
-    And on the CPU lengths: (N,) int64, the same as sizes, is_labelled: (N,) bool.
+    ids each text has; labels: (N,); these in the smallest integers that hold them.
+    And on the CPU lengths: (N,) int64, the same as sizes.
     """
 
     def __init__(
@@ -91,7 +89,6 @@ class Encoded:
         # GPU waits for all the work queued there; the tensor builds masks on the GPU.
         self.lengths = flat.lengths.astype(np.int64)
         labels = np.zeros(len(self.lengths), np.int64) if labels is None else np.array(labels)
-        self.is_labelled = labels != IGNORED
         # A million tweets: 92 MB of ids and 7 MB of these three, where int64 would take 24.
         self.ids = torch.from_numpy(flat.ids).to(device)
         self.starts = torch.from_numpy(smallest(flat.ends - self.lengths)).to(device)

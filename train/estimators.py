@@ -156,8 +156,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         job = prepare(loaded)
         log = StepLog()
         for done, values in training(job):
-            if values is not None:
-                log.add(done, values)
+            log.add(done, values)
             if log.is_full or done == job.update.total_steps:
                 stop_if_diverged(log.read(), job.update)
         check_finite(loaded.model)

@@ -14,7 +14,7 @@ from train.batches import TokenIds
 from train.data import Data, describe, load_data
 from train.data.encoded import chunks, token_ids
 from train.device import current_processes
-from train.findings import LISTED, findings, typical_words
+from train.findings import LISTED, findings, in_conflict, typical_words
 from train.folders import cache_folder
 from train.options import ExploreOptions
 from train.runs import Result, Run, write_csv, write_json
@@ -158,8 +158,7 @@ def shared(texts: pd.DataFrame) -> pd.DataFrame:
 
 def conflicts(texts: pd.DataFrame) -> pd.DataFrame:
     """Texts that occur (by their token ids) with different labels, in one split or across them."""
-    several = texts.groupby("ids")["label"].transform("nunique") > 1
-    again = texts.loc[several, ["ids", "label_name", "split", "text"]]
+    again = texts.loc[in_conflict(texts), ["ids", "label_name", "split", "text"]]
     again = again[again["ids"].isin(again["ids"].unique()[:LISTED])]
     rows = []
     for _, df in again.groupby("ids", sort=False):

@@ -31,11 +31,10 @@ def findings(texts: pd.DataFrame, limit: int) -> list[dict[str, Any]]:
     texts = texts.assign(first=groups["split"].transform("first"))
     is_leak = texts["first"] != texts["split"]
     share = texts["unknown"].sum() / max(1, (texts["tokens"] - 2).sum())
-    several = groups["label"].transform("nunique") > 1
     # Kind, which rows, what they are in words.
     found = [
         ("leaks", is_leak, "texts of a later split occur in an earlier one too"),
-        ("conflicts", several, "texts occur several times with different labels"),
+        ("conflicts", in_conflict(texts), "texts occur several times with different labels"),
         ("repeats", texts.duplicated(["split", "ids"]), "texts repeat one of the same split"),
         ("empty", texts["tokens"] <= 2, "texts have no token"),  # [CLS] and [SEP] alone
         ("over-long", texts["tokens"] > limit, f"texts are cut at {limit} tokens"),
@@ -51,6 +50,11 @@ def findings(texts: pd.DataFrame, limit: int) -> list[dict[str, Any]]:
         for kind, rows, words in found
     ]
     return [*listed[:2], imbalance(texts), *listed[2:]]
+
+
+def in_conflict(texts: pd.DataFrame) -> pd.Series:
+    """Which texts occur, by their token ids, with different labels."""
+    return texts.groupby("ids", sort=False)["label"].transform("nunique") > 1
 
 
 def listing(texts: pd.DataFrame, is_listed: pd.Series, kind: str) -> list[dict[str, Any]]:

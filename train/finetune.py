@@ -11,10 +11,9 @@ import torch
 from tqdm import tqdm
 
 from minibert import DistilBertForSequenceClassification
-from minibert.inputs import IGNORED
 from tokenizer import WordPieceTokenizer
 from train.batches import Encoded
-from train.data import Data, describe, encode_all, fingerprint, hold_out, load_data
+from train.data import Data, describe, encode_all, fingerprint, load_training_data
 from train.device import Precision, current_processes
 from train.folders import cache_folder
 from train.forward import load_model, predict_logits, trained_labels
@@ -99,10 +98,8 @@ def load(options: FinetuneOptions) -> Loaded:
     """Read the data; load all that the run works with."""
     # A model that has been fine-tuned keeps its ids: were they chosen from the data again, its
     # trained classifier would answer other labels than the ones it has learnt.
-    data = load_data(options, None if options.new_head else trained_labels(options.model))
-    if "train" not in data.splits:
-        raise ValueError("fine-tuning needs a training split; name one with --train-file")
-    return load_for(options, hold_out(data, options.eval_share, options.seed))
+    names = None if options.new_head else trained_labels(options.model)
+    return load_for(options, load_training_data(options, names))
 
 
 def load_for(options: FinetuneOptions, data: Data) -> Loaded:
@@ -195,10 +192,7 @@ def train(
         for done, values in training(job, history.step):
             history.step = done
             bar.update(1)
-            if values is None:
-                bar.write(f"step {done} skipped: all its labels are {IGNORED}")
-            else:
-                log.add(done, values)
+            log.add(done, values)
             evaluation_due = is_evaluation_due(loaded, job, done)
             save_due = bool(options.save_steps) and done % options.save_steps == 0
             reading_due = log.is_full or evaluation_due or save_due

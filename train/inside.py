@@ -16,6 +16,7 @@ from tokenizer import WordPieceTokenizer
 from tokenizer.__main__ import walk
 
 MOST = 128  # tokens of a text on a page
+ANSWER = ("labels", "logits", "probabilities", "lens", "gradient", "leave_one_out")
 FILLERS = 6  # words of a masked-word head's answer that are shown
 
 
@@ -46,12 +47,7 @@ def inside(text: str, tokenizer: WordPieceTokenizer, model: PretrainedModel) -> 
         "states": states,
         "norms": states.norm(dim=-1),
         "plane": plane(states),
-        "labels": [],
-        "logits": [],
-        "probabilities": [],
-        "lens": [],
-        "gradient": [],
-        "leave_one_out": [],
+        **{name: [] for name in ANSWER},
     }
     position = answer_position(ids, tokenizer, model)
     if position is not None:

@@ -20,7 +20,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from minibert import DistilBertModel
-from train.data import Data, describe, encode_all, hold_out, load_data
+from train.data import Data, describe, encode_all, load_training_data
 from train.device import current_processes
 from train.features import get_features
 from train.folders import cache_folder
@@ -40,10 +40,7 @@ def run(options: ProbeOptions) -> Result:
     """Features, majority baseline, logistic regression, metrics, 2-D map."""
     with Run("probe", options) as run:
         processes = current_processes()
-        data = load_data(options)
-        if "train" not in data.splits:
-            raise ValueError("probing needs a training split; name one with --train-file")
-        data = hold_out(data, options.eval_share, options.seed)
+        data = load_training_data(options)
         tokenizer, model, precision = load_model(options, DistilBertModel.from_pretrained)
         model.check_inputs = False  # `encode_all` checks
         cache = cache_folder(options.no_cache)

@@ -200,7 +200,9 @@ def gradients(wiring: Callable, spread: float, seed: int) -> tuple[np.ndarray, f
     for block in model.distilbert.blocks:
         grads = [p.grad for p in block.parameters() if p.grad is not None]
         norms.append(torch.nn.utils.get_total_norm(grads).log().item())
-    return np.array(norms), F.cosine_similarity(x[:, :1], x[:, 1:], dim=-1).mean().item()
+    # eps: without norm and sum, hardly anything is left of the vectors
+    alike = F.cosine_similarity(x[:, :1], x[:, 1:], dim=-1, eps=1e-300).mean().item()
+    return np.array(norms), alike
 
 
 @torch.inference_mode()
@@ -621,6 +623,8 @@ EXPERIMENTS = {function.__name__: function for function in MODEL + OPTIMISER + D
 
 if __name__ == "__main__":
     names = [name for name in sys.argv[1:] if not name.startswith("-")]
+    if unknown := set(names) - EXPERIMENTS.keys():
+        sys.exit(f"no experiment {', '.join(unknown)}; there are: {', '.join(EXPERIMENTS)}")
     for name in names or EXPERIMENTS:
         print(f"\n{name}")
         publish(f"why_{name}", EXPERIMENTS[name]())

@@ -10,6 +10,7 @@ from train.data.load import (
     fingerprint,
     hold_out,
     load_data,
+    load_training_data,
 )
 from train.data.sources import DEMO_FOLDER
 
@@ -24,4 +25,5 @@ __all__ = [
     "fingerprint",
     "hold_out",
     "load_data",
+    "load_training_data",
 ]

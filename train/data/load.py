@@ -66,6 +66,16 @@ def load_data(options: DataOptions, label_names: list[str] | None = None) -> Dat
     return Data(frames, list(labels))
 
 
+def load_training_data(
+    options: FinetuneOptions | ProbeOptions, label_names: list[str] | None = None
+) -> Data:
+    """The same with a training split, and a validation split held out where there is none."""
+    data = load_data(options, label_names)
+    if "train" not in data.splits:
+        raise ValueError("training needs a training split; name one with --train-file")
+    return hold_out(data, options.eval_share, options.seed)
+
+
 def class_names(rows: Rows, options: DataOptions) -> list[str | None]:
     """The class of each row, None where the row is left out. Raises ValueError naming the first row
     that is wrong."""

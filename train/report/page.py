@@ -19,6 +19,7 @@ from train.report.summary import (
     facts,
     headline,
     in_words,
+    layers_split,
     splits_measured,
     verdicts,
 )
@@ -201,8 +202,7 @@ def epoch_table(evaluations: pd.DataFrame) -> Table:
     """A row per evaluation, as the tutorial's table has them."""
     names = ["epoch", "train_loss", "eval_loss", "eval_accuracy", "eval_f1", "eval_macro_f1"]
     table = evaluations[[name for name in names if name in evaluations]]
-    table = table.rename(columns=lambda name: "training loss" if name == "train_loss" else name)
-    return records(table)
+    return table.rename(columns={"train_loss": "training loss"}).to_dict("records")
 
 
 def confusion(rows: pd.DataFrame, labels: list[str], split: str) -> dict[str, Any]:
@@ -246,10 +246,7 @@ def layer_heat(metrics: dict[str, Any]) -> dict[str, Any] | None:
     records = metrics.get("layers")
     if not records:
         return None
-    split = next(
-        s for s in ("validation", "test", "train") if f"{PREFIX[s]}_accuracy" in records[0]
-    )
-    column = f"{PREFIX[split]}_accuracy"
+    split, column = layers_split(records[0])
     table = pd.DataFrame(records).pivot(index="layer", columns="pooling", values=column)
     low, high = table.min().min(), table.max().max()
     rows = [
@@ -332,20 +329,15 @@ def explore_tables(files: RunFiles) -> dict[str, Table]:
     # A row per split would be ten columns wide: it is read better the other way round.
     if tables.get("splits"):
         turned = pd.DataFrame(tables["splits"]).set_index("split").T.rename_axis(None)
-        tables = tables | {"splits": records(turned.reset_index(names=""))}
+        tables = tables | {"splits": turned.reset_index(names="").to_dict("records")}
     return {name.capitalize(): rows for name, rows in tables.items()}
 
 
 def class_tables(files: RunFiles) -> dict[str, Table]:
     """Precision, recall and F1 of each class: a table per split."""
     return {
-        f"Classes, {split} split": records(
-            per_class(rows["label"], rows["predicted_label"], files.labels)
-        )
+        f"Classes, {split} split": per_class(
+            rows["label"], rows["predicted_label"], files.labels
+        ).to_dict("records")
         for split, rows in by_split(files.predictions)
     }
-
-
-def records(rows: pd.DataFrame) -> Table:
-    """A DataFrame's rows as dicts."""
-    return rows.to_dict("records") if len(rows) else []

@@ -24,7 +24,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
 
 from train.metrics import PREFIX, calibration, calibration_error, wilson_interval
-from train.report.summary import baseline, best_evaluation, by_split
+from train.report.summary import baseline, best_evaluation, by_split, layers_split
 from train.runs import RunFiles
 
 COLOURS = ["#0072b2", "#e69f00", "#cc79a7", "#d55e00", "#009e73", "#56b4e9", "#777777"]
@@ -93,7 +93,7 @@ def draw(files: RunFiles) -> Iterator[Picture]:
     if len(files.evaluations) > 1:  # one point is no curve: it is the page's headline
         yield Picture("accuracy", accuracies(files), "training")
     if "layers" in files.metrics:
-        yield Picture("layers", layers(pd.DataFrame(files.metrics["layers"]), files.metrics), "")
+        yield Picture("layers", layers(files.metrics), "")
     if len(files.map):
         yield Picture("map", flat_map(files.map, files.labels, files.metrics["map"]), "map")
     for split, rows in by_split(files.predictions):
@@ -167,10 +167,22 @@ def colour(label_id: int) -> str:
     return COLOURS[label_id % len(COLOURS)]
 
 
+def one_panel(width: float = WIDTH, height: float = 3.6) -> tuple[Figure, Axes]:
+    """An empty picture of this size in inches."""
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots()
+
+
+def smoothed(losses: pd.Series) -> tuple[pd.Series, int]:
+    """The running mean, and over how many steps: a batch's loss is a noisy estimate, and the mean
+    of a fiftieth of the steps shows the trend."""
+    window = max(1, len(losses) // 50)
+    return losses.rolling(window, center=True, min_periods=1).mean(), window
+
+
 def rows_figure(n_rows: int) -> tuple[Figure, Axes]:
     """An empty picture with one row for each class, the first on top."""
-    figure = Figure(figsize=(WIDTH, 1.4 + 0.32 * n_rows))
-    axes = figure.subplots()
+    figure, axes = one_panel(height=1.4 + 0.32 * n_rows)
     axes.set_ylim(n_rows - 0.4, -0.6)
     return figure, axes
 
@@ -222,8 +234,7 @@ def words(files: RunFiles) -> Figure:
 
 def tokens(lengths: pd.Series, limit: int) -> Figure:
     """Histogram: tokens per text, with the length at which texts are truncated."""
-    figure = Figure(figsize=(WIDTH, 3.4))
-    axes = figure.subplots()
+    figure, axes = one_panel()
     longest = int(lengths.max())
     axes.hist(lengths, bins=range(0, longest + 2, max(1, longest // 60)), color=BLUE)
     over = (lengths > limit).mean()
@@ -240,9 +251,7 @@ def losses(files: RunFiles) -> Figure:
     steps, evaluations = files.steps, files.evaluations
     figure = Figure(figsize=(WIDTH, 3.6))
     axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[8, 1])
-    # One batch's loss is a noisy estimate; a running mean over 1/50 of the steps shows the trend.
-    window = max(1, len(steps) // 50)
-    smooth = steps["loss"].rolling(window, center=True, min_periods=1).mean()
+    smooth, window = smoothed(steps["loss"])
     axes.plot(steps["step"], steps["loss"], color=BLUE, alpha=0.25, linewidth=0.8)
     axes.plot(steps["step"], smooth, color=BLUE, label=f"training, mean of {window} steps")
     guessing = np.log(len(files.labels))  # cross entropy of 1/C for each of C classes
@@ -271,9 +280,9 @@ def curves(runs: list[dict[str, Any]]) -> Figure:
     trained = [run for run in runs if run["evaluations"]]
     for i, run in enumerate(trained):
         steps, evaluations = pd.DataFrame(run["steps"]), pd.DataFrame(run["evaluations"])
-        smooth = steps["loss"].rolling(max(1, len(steps) // 50), center=True, min_periods=1).mean()
         marker = "os^Dv"[i % 5]
-        losses.plot(steps["step"], smooth, color=colour(i), label=run["name"])
+        mean_losses, _ = smoothed(steps["loss"])
+        losses.plot(steps["step"], mean_losses, color=colour(i), label=run["name"])
         at, accuracy = evaluations["epoch"], evaluations["eval_accuracy"]
         accuracies.plot(at, accuracy, f"{marker}-", color=colour(i), label=run["name"])
     losses.set(title="Training loss, running mean", xlabel="optimiser step", ylim=(0, None))
@@ -286,8 +295,7 @@ def curves(runs: list[dict[str, Any]]) -> Figure:
 def accuracies(files: RunFiles) -> Figure:
     """Line chart: accuracy and macro F1 after each evaluation, beside the majority baseline."""
     records = files.evaluations
-    figure = Figure(figsize=(WIDTH, 3.6))
-    axes = figure.subplots()
+    figure, axes = one_panel()
     curves = (("accuracy", "o-", BLUE, "accuracy"), ("macro_f1", "^:", RED, "macro F1"))
     for name, style, line_colour, label in curves:
         axes.plot(records["epoch"], records[f"eval_{name}"], style, color=line_colour, label=label)
@@ -300,19 +308,20 @@ def accuracies(files: RunFiles) -> Figure:
     return figure
 
 
-def layers(records: pd.DataFrame, metrics: dict) -> Figure:
+def layers(metrics: dict[str, Any]) -> Figure:
     """Line chart: the probe's accuracy on each layer, on the validation split if there is one."""
-    name = next(n for n in ("eval", "test", "train") if f"{n}_accuracy" in records)
-    split = next(split for split, prefix in PREFIX.items() if prefix == name)
-    figure = Figure(figsize=(WIDTH, 3.6))
-    axes = figure.subplots()
+    split, column = layers_split(metrics["layers"][0])
+    records = pd.DataFrame(metrics["layers"])
+    figure, axes = one_panel()
     for pooling, title, style, line_colour in (
         ("cls", "[CLS]", "o-", BLUE),
         ("mean", "mean of the tokens", "s--", ORANGE),
     ):
         rows = records[records["pooling"] == pooling]
-        axes.plot(rows["layer"], rows[f"{name}_accuracy"], style, color=line_colour, label=title)
-    axes.axhline(metrics[f"{name}_baseline"], color=SOFT, linestyle=":", label="majority baseline")
+        axes.plot(rows["layer"], rows[column], style, color=line_colour, label=title)
+    axes.axhline(
+        metrics[f"{PREFIX[split]}_baseline"], color=SOFT, linestyle=":", label="majority baseline"
+    )
     axes.set(title=f"Probe by layer, {split} split", xlabel="layer (0: embeddings)")
     axes.set_ylabel("accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -326,8 +335,7 @@ def flat_map(points: pd.DataFrame, labels: list[str], method: str) -> Figure:
     n_points = len(points)
     if n_points > POINTS:
         points = points.sample(POINTS, random_state=0)
-    figure = Figure(figsize=(1.5 * WIDTH, 5.2))
-    axes = figure.subplots()
+    figure, axes = one_panel(1.5 * WIDTH, 5.2)
     ids = points["label"].map({name: i for i, name in enumerate(labels)}).to_numpy()
     for i in range(min(len(labels), len(COLOURS))):  # one call per colour, not one per class
         its = points[ids % len(COLOURS) == i]
@@ -357,8 +365,7 @@ def confusion(rows: pd.DataFrame, labels: list[str], split: str) -> Figure:
     )
     few = len(labels) <= 15  # with more, numbers in the cells would be too small to read
     side = max(3.6, 1.6 + 0.62 * min(len(labels), 15))
-    figure = Figure(figsize=(side + 0.4, side))
-    axes = figure.subplots()
+    figure, axes = one_panel(side + 0.4, side)
     # The scale is fixed at 0 to 1, so that matrices of two splits or two runs can be compared.
     axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
     if few:
@@ -379,9 +386,7 @@ def confusion(rows: pd.DataFrame, labels: list[str], split: str) -> Figure:
 def reliability(rows: pd.DataFrame, split: str, n_labels: int) -> Figure:
     """Reliability diagram: accuracy against confidence, with 95 % Wilson intervals and the number
     of texts in each bin. Below the diagonal the model is over-confident."""
-    table = calibration(
-        rows["probability"].to_numpy(), (rows["label"] == rows["predicted_label"]).to_numpy()
-    )
+    table = calibration(rows["probability"], rows["label"] == rows["predicted_label"])
     figure = Figure(figsize=(WIDTH, 4.0))
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     axes.plot([0, 1], [0, 1], color=SOFT, linestyle=":", label="as sure as right")

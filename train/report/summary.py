@@ -32,10 +32,8 @@ class Headline(NamedTuple):
 def by_split(predictions: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """(split, its rows) of predictions.csv: train, validation, test. The file itself is sorted by
     loss, so the order in which splits occur there changes from run to run."""
-    if not len(predictions):
-        return []
-    groups = dict(list(predictions.groupby("split", sort=False)))
-    return sorted(groups.items(), key=lambda item: in_order(item[0]))
+    groups = predictions.groupby("split") if len(predictions) else []
+    return sorted(groups, key=lambda group: in_order(group[0]))
 
 
 def in_order(split: str) -> int:
@@ -46,6 +44,13 @@ def in_order(split: str) -> int:
 def splits_measured(metrics: dict[str, Any]) -> dict[str, str]:
     """{split: prefix} of the splits whose accuracy is among the metrics, in the fixed order."""
     return {s: PREFIX[s] for s in ORDER if f"{PREFIX[s]}_accuracy" in metrics}
+
+
+def layers_split(record: dict[str, Any]) -> tuple[str, str]:
+    """The split by which the layers of a probe are compared, and the column of its accuracy."""
+    splits = ("validation", "test", "train")
+    split = next(s for s in splits if f"{PREFIX[s]}_accuracy" in record)
+    return split, f"{PREFIX[split]}_accuracy"
 
 
 def baseline(files: RunFiles, split: str) -> float | None:
@@ -67,15 +72,21 @@ def headline(files: RunFiles) -> Headline | None:
     return None
 
 
+def headline_rows(files: RunFiles) -> pd.DataFrame:
+    """The predictions of the headline's split; no rows where there is no headline."""
+    top = headline(files)
+    if top is None or not len(files.predictions):
+        return pd.DataFrame(columns=["label", "predicted_label", "probability"])
+    return files.predictions[files.predictions["split"] == top.split]
+
+
 def facts(files: RunFiles) -> list[str]:
     """Data, model and time of a run, each in a few words."""
     options, metrics = files.config["options"], files.metrics
     given = [options.get(name) for name in ("train_file", "eval_file", "test_file")]
     data = ", ".join(file for file in given if file) or options.get("dataset")
-    counts = [f"{len(rows):,} {split}" for split, rows in by_split(files.predictions)]
-    if len(files.lengths):
-        sizes = files.lengths.groupby("split", sort=False).size()
-        counts = [f"{n:,} {split}" for split, n in sizes.items()]
+    texts = files.lengths if len(files.lengths) else files.predictions
+    counts = [f"{len(rows):,} {split}" for split, rows in by_split(texts)]
     said = [f"data {data} ({', '.join(counts)} texts)" if counts else f"data {data}"]
     said.append(f"{len(files.labels)} classes")
     said.append(f"model {options.get('model')}")
@@ -130,12 +141,9 @@ def diverged(files: RunFiles) -> Verdict | None:
 
 def one_class(files: RunFiles) -> Verdict | None:
     """A model that gives every text the same label, on the split of the headline."""
-    top = headline(files)
-    if top is None or not len(files.predictions):
-        return None
-    rows = files.predictions[files.predictions["split"] == top.split]
+    rows = headline_rows(files)
     answers = rows["predicted_label"].value_counts(normalize=True)
-    if not len(answers) or rows["label"].nunique() < 2:
+    if rows["label"].nunique() < 2:
         return None
     if answers.iloc[0] < 1:
         missing = len(set(rows["label"]) - set(answers.index))
@@ -172,10 +180,7 @@ def best_epoch(files: RunFiles) -> Verdict | None:
 
 def confidence(files: RunFiles) -> Verdict | None:
     """Mean confidence beside accuracy, on the split of the headline."""
-    top = headline(files)
-    if top is None or not len(files.predictions):
-        return None
-    rows = files.predictions[files.predictions["split"] == top.split]
+    rows = headline_rows(files)
     if len(rows) < ENOUGH:
         return None
     right = (rows["label"] == rows["predicted_label"]).to_numpy()
@@ -202,9 +207,7 @@ def leaks(files: RunFiles) -> Verdict | None:
 
 def mistakes(files: RunFiles) -> Verdict | None:
     """Texts on which the model is sure of a label that is not the given one."""
-    if not len(files.predictions):
-        return None
-    n = len(confident_mistakes(files.predictions))
+    n = len(confident_mistakes(files.predictions)) if len(files.predictions) else 0
     if not n:
         return None
     words = f"{n:,} confident {'mistake' if n == 1 else 'mistakes'}: a wrong label, or a hard text."
@@ -213,14 +216,11 @@ def mistakes(files: RunFiles) -> Verdict | None:
 
 def confused_pairs(files: RunFiles, n: int = 3) -> list[dict[str, Any]]:
     """The most frequent mistakes on the headline's split: split, true, predicted, count."""
-    top = headline(files)
-    if top is None or not len(files.predictions):
-        return []
-    rows = files.predictions
-    wrong = rows[(rows["split"] == top.split) & (rows["label"] != rows["predicted_label"])]
+    rows = headline_rows(files)
+    wrong = rows[rows["label"] != rows["predicted_label"]]
     counts = wrong.groupby(["label", "predicted_label"]).size().nlargest(n)
     return [
-        {"split": top.split, "true": true, "predicted": predicted, "count": count}
+        {"split": wrong["split"].iloc[0], "true": true, "predicted": predicted, "count": count}
         for (true, predicted), count in counts.items()
     ]
 

@@ -7,7 +7,6 @@ dropout and texts are a function of (seed, step).
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -25,6 +24,8 @@ from torch import Tensor, nn
 from minibert.atomic import write_whole
 from minibert.pretrained import PretrainedModel
 from tokenizer import WordPieceTokenizer
+from tokenizer.hub import sha256
+from train.folders import remove
 from train.options import FinetuneOptions
 from train.runs import write_json
 from train.training.history import History
@@ -59,7 +60,8 @@ def save_checkpoint(run_folder: Path, step: int, snapshot: Snapshot) -> None:
     folder = checkpoints_folder(run_folder) / f"step-{step}"
     if folder.exists():
         return
-    remove_leftovers(folder.parent)
+    for killed in folder.parent.glob(".step-*.tmp"):  # left by a process that was killed
+        remove(killed)
     beside = folder.with_name(f".step-{step}.tmp")
     beside.mkdir(parents=True)
     try:
@@ -114,15 +116,6 @@ def list_checkpoints(run_folder: Path) -> list[Path]:
         and not path.is_symlink()
     ]
     return sorted(folders, key=lambda path: -int(path.name.removeprefix("step-")))
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Clear away what a process that was killed while it saved has left."""
-    for path in folder.glob(".step-*.tmp"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def load_newest(run_folder: Path, snapshot: Snapshot) -> tuple[int, Path]:
@@ -284,12 +277,6 @@ def check_agreement(saved: dict[str, Any], now: dict[str, Any]) -> None:
     if changes := differences(saved, now):
         remedy = "go on with the old value, or begin anew with --overwrite"
         raise ValueError(f"--resume: {changes[0]}; {remedy}")
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

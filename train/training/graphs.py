@@ -108,9 +108,5 @@ def uncaptured(job: Job) -> str:
         return f"all steps, as {job.processes.world} processes exchange their gradients"
     if job.grad_accum > 1:
         return f"all steps, as --grad-accum {job.grad_accum} makes several passes of each"
-    rest, reasons = len(job.data) % job.steps.step_size, []
-    if rest:
-        reasons.append(f"the last step of an epoch, which is short ({rest} texts)")
-    if not job.data.is_labelled.all():
-        reasons.append("steps with a text that has no label")
-    return " and ".join(reasons)
+    rest = len(job.data) % job.steps.step_size
+    return f"the last step of an epoch, which is short ({rest} texts)" if rest else ""

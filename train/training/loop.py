@@ -24,12 +24,12 @@ LOG_SECONDS = 1.0  # or so long after the last copy
 MAX_SKIPPED = 30  # overflowing steps in a row: from 65536 the fp16 loss scale is then below 1e-4
 
 
-def training(job: Job, first_step: int = 0) -> Iterator[tuple[int, Tensor | None]]:
+def training(job: Job, first_step: int = 0) -> Iterator[tuple[int, Tensor]]:
     """Train from first_step to update.total_steps, one step each time the caller asks for more.
 
     Yields (steps done, values): (3,) float32 of loss, learning rate and gradient norm, still on the
-    device; None where no text of the step has a label. What happens between steps (log, evaluate,
-    save, stop) is up to the caller, and the next step starts only after it.
+    device. What happens between steps (log, evaluate, save, stop) is up to the caller, and the next
+    step starts only after it.
     """
     # On many processes the model is wrapped, so that its backward pass averages the gradients over
     # them. The caller keeps the plain model, whose parameters are the same tensors.
@@ -41,13 +41,7 @@ def training(job: Job, first_step: int = 0) -> Iterator[tuple[int, Tensor | None
         # how many random numbers an evaluation between two steps has drawn.
         seed_step(job.steps.seed, step, job.processes.rank)
         rows = job.steps[step]
-        rows = rows[job.data.is_labelled[rows]]  # the mean of no losses would be NaN
-        if len(rows) == 0:
-            yield step + 1, None
-        elif captured is not None:
-            yield step + 1, captured(rows)
-        else:
-            yield step + 1, eager_step(job, rows)
+        yield step + 1, captured(rows) if captured else eager_step(job, rows)
 
 
 def is_capturable(job: Job) -> bool:
@@ -61,7 +55,6 @@ def padding_of_epoch(job: Job, epoch: int) -> float:
     the width of its own longest text, and a captured step the next multiple of WIDTH."""
     batches, widths = [], []
     for rows in job.steps.of_epoch(epoch):
-        rows = rows[job.data.is_labelled[rows]]
         is_captured = is_capturable(job) and len(rows) == job.steps.step_size
         for part in np.array_split(rows, job.grad_accum * job.processes.world):
             if len(part):

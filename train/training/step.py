@@ -7,15 +7,16 @@ losses (tests/test_distributed.py), and so does the captured step of graphs.py o
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from train.batches import Encoded, epoch_steps
-from train.device import ALONE, Precision, Processes
+from train.device import ALONE, DTYPES, Precision, Processes
 from train.training.optim import Update
 
 Batch = tuple[Tensor, Tensor | None, Tensor, float]  # input_ids, mask, labels, weight
@@ -79,10 +80,10 @@ def balanced_weights(data: Encoded, n_classes: int) -> ClassWeights:
     """Weights with which every class counts the same in sum: N / (classes x texts of the class), as
     scikit-learn's class_weight="balanced"."""
     labels = data.labels.cpu().numpy()
-    counts = np.bincount(labels[data.is_labelled], minlength=n_classes)  # (C,)
+    counts = np.bincount(labels, minlength=n_classes)  # (C,)
     weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     by_class = torch.tensor(weights, dtype=torch.float32, device=data.labels.device)
-    return ClassWeights(by_class, weights[np.where(data.is_labelled, labels, 0)])
+    return ClassWeights(by_class, weights[labels])
 
 
 def micro_batches(
@@ -147,10 +148,52 @@ def train_step(job: Job, batches: list[Batch]) -> Tensor:
 def mean_loss(job: Job, input_ids: Tensor, mask: Tensor | None, labels: Tensor) -> Tensor:
     """Mean cross entropy of a batch, () float32; with class weights the weighted mean, sum(w l) /
     sum(w), as torch.nn.functional.cross_entropy defines it."""
+    weights = sixteen_bit_weights(job)
     if job.class_weights is None:
-        return job.model(input_ids, mask, labels).loss
-    logits = job.model(input_ids, mask).logits  # (B, C)
+        return functional_call(job.model, weights, (input_ids, mask, labels)).loss
+    logits = functional_call(job.model, weights, (input_ids, mask)).logits  # (B, C)
     return F.cross_entropy(logits.float(), labels, weight=job.class_weights.by_class)
+
+
+def sixteen_bit_weights(job: Job) -> dict[str, Tensor]:
+    """The trained weights of the linear layers by name, in the number format of the products: what
+    torch.autocast makes of them, in one operation instead of one for each. {} leaves it to autocast
+    (in float32 there is nothing to do): several processes exchange the gradients of the float32
+    weights, one by one as they are computed."""
+    is_wrapped = isinstance(job.model, nn.parallel.DistributedDataParallel)
+    if job.precision.name not in DTYPES or is_wrapped:
+        return {}
+    weights = {
+        f"{name}.{key}": parameter
+        for name, part in job.model.named_modules()
+        if isinstance(part, nn.Linear)
+        for key, parameter in part.named_parameters()
+        if parameter.requires_grad
+    }
+    return dict(zip(weights, CastWeights.apply(DTYPES[job.precision.name], *weights.values())))
+
+
+class CastWeights(torch.autograd.Function):
+    """float32 tensors in 16 bits; their gradients, of 16 bits, in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, dtype: torch.dtype, *weights: Tensor) -> tuple[Tensor, ...]:
+        """The weights in dtype."""
+        return cast_together(weights, dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of dtype, which has none, and of the weights."""
+        return (None, *cast_together(gradients, torch.float32))
+
+
+def cast_together(tensors: tuple[Tensor, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """The tensors in another number format, in one operation into memory of one piece."""
+    sizes = [tensor.numel() for tensor in tensors]
+    memory = torch.empty(sum(sizes), dtype=dtype, device=tensors[0].device)
+    parts = tuple(part.view_as(t) for part, t in zip(memory.split(sizes), tensors))
+    torch._foreach_copy_(parts, tensors)
+    return parts
 
 
 @contextmanager

@@ -179,25 +179,6 @@ def check_loop() -> None:
     equal([done for done, _ in steps], [2, 3, 4, 5], "the steps done after the others")
 
 
-def check_unlabelled() -> None:
-    """training: texts without a label are left out; a step of such texts alone gives None"""
-    model, data = make_model(), make_data(16)
-    steps = make_job(model, make_update(model), data).steps
-    data = make_data(16, unlabelled=[*steps[0], *steps[1][:3]])
-    job = make_job(model, make_update(model, total_steps=2), data)
-    (first, nothing), (second, values) = list(training(job))
-    equal((first, second), (1, 2), "the steps done, the first without any label")
-    equal(nothing, None, "the values of a step in which no text has a label")
-    twin = make_model()
-    expected = eager_step(make_job(twin, make_update(twin, total_steps=2), data), job.steps[1][3:])
-    close(
-        values[0],
-        expected[0],
-        "the loss of a step in which 5 of 8 texts have a label",
-        tolerance=1e-6,
-    )
-
-
 def check_dropout() -> None:
     """training: dropout is a function of (seed, step): from a later step on it is the same run"""
     rates = {"dropout": 0.3, "seq_classif_dropout": 0.3}
