@@ -33,6 +33,7 @@ STATED = (
     (f"A checkpoint is written every {DEFAULT['save_minutes']:g} minutes", "options"),
     (f"of at most {LOG_BLOCK} steps", "train/training/loop.py"),
     (f"From {LARGE:,} texts on", "train/folders.py"),
+    (f"of fewer than {LARGE:,} texts", "train/folders.py"),
     ("in 8 bits", "int8"),
     ("labelled -100", "minibert.inputs.IGNORED"),
     ("4 x 2 is 1 x 8", "test_batches"),
