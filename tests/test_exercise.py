@@ -289,6 +289,20 @@ def test_grading_without_the_references_names_what_is_missing(made_here, monkeyp
     assert "tokenizers is not installed" in capsys.readouterr().err
 
 
+def test_a_reader_that_goes_away_is_no_mistake():
+    """As in `python -m tests.exercise | head -1`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.exercise"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Broken pipe" not in err
+
+
 @pytest.mark.slow
 def test_the_commands_from_list_to_solution(tmp_path):
     """In a copy of the project, as a student types them; git sees nothing of it."""

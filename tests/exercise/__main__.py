@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         exercise = find(given.name)
         return check(exercise) if given.check else begin(exercise)
+    except BrokenPipeError:  # the reader has gone, as in `python -m tests.exercise | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (KeyError, ValueError, OSError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"{message}\nThe list: python -m tests.exercise", file=sys.stderr)
