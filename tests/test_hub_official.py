@@ -1,4 +1,4 @@
-"""What the README says about the official weights, from end to end, on a stand-in for the Hub.
+"""What docs/USING.md says about the official weights, from end to end, on a stand-in for the Hub.
 
 Model and data have the official names, shapes, files and revisions; only the numbers in the weights
 are random, and the data set is short.
@@ -27,8 +27,8 @@ from train.data.hub import EMOTION, EMOTION_REVISION, EMOTION_ROWS
 
 pytestmark = pytest.mark.slow
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("\n## With the official weights")[2].partition("\n## ")[0]
+USING = (ROOT / "docs" / "USING.md").read_text(encoding="utf-8")
+SECTION = USING.partition("\n## With the official weights")[2].partition("\n## ")[0]
 COMMANDS = re.findall(r"^python -m train (\w+)(.*?)(?:#.*)?$", SECTION, re.MULTILINE)
 
 
@@ -95,8 +95,8 @@ def test_the_section_has_five_commands() -> None:
 
 
 @pytest.mark.parametrize(("name", "flags"), COMMANDS, ids=[name for name, _ in COMMANDS])
-def test_the_command_of_the_readme_works(official: Hub, name: str, flags: str) -> None:
-    """In the README's order; two steps of training are enough here."""
+def test_the_command_of_the_page_works(official: Hub, name: str, flags: str) -> None:
+    """In the page's order; two steps of training are enough here."""
     few = ["--max-steps", "2"] if name == "finetune" else []
     result = run_command([name, *shlex.split(flags), *few], Path("run"))
     assert result.status == 0, result.err

@@ -94,7 +94,7 @@ def test_a_signal_at_any_moment_saves_and_the_rest_is_the_uninterrupted_run(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
-@pytest.mark.parametrize("name", ["load_data", "prepare"])
+@pytest.mark.parametrize("name", ["load_training_data", "prepare"])
 def test_a_signal_before_the_first_step_leaves_nothing(finetune, monkeypatch, name, number):
     signal_in(monkeypatch, train.finetune, name, number)
     stopped = finetune()
