@@ -1,7 +1,9 @@
 """What all tests share: no network unless asked for, and an honest count of what could not run."""
 
+import json
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from tests import EMOTION
 from tests.browser import browse as browse  # a fixture for all
 from tests.command import Result, run_command
 from tests.hub_server import Hub, point_to
-from tests.tiny import REAL_VOCABULARY, tiny
+from tests.tiny import NO_DROPOUT, REAL_VOCABULARY, tiny
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +46,16 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = tiny(**REAL_VOCABULARY, dim=16, hidden_dim=32)
     DistilBertForMaskedLM(config).save_pretrained(folder)
     WordPieceTokenizer.from_pretrained("demo").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def still_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model without dropout: that draws other random numbers in every process."""
+    folder = tmp_path_factory.mktemp("models") / "still"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | NO_DROPOUT), encoding="utf-8")
     return folder
 
 

@@ -19,17 +19,6 @@ from train.training.checkpoints import list_checkpoints
 pytestmark = pytest.mark.slow  # each starts processes that import torch
 
 
-@pytest.fixture(scope="module")
-def still_model(tiny_model, tmp_path_factory) -> Path:
-    """The tiny model without dropout, whose draws are each process's own."""
-    folder = tmp_path_factory.mktemp("models") / "still"
-    shutil.copytree(tiny_model, folder)
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
 @pytest.fixture
 def flags(still_model, few_sentences) -> list[str]:
     return ["--model", str(still_model), "--dataset", str(few_sentences), "--device", "cpu"]

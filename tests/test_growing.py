@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 import train.data.encoded
 import train.data.load
 from tests import ROOT
+from tests.test_distributed import losses
 from tokenizer import WordPieceTokenizer
 from train.batches import Encoded, TokenIds, smallest
 from train.data import encode
@@ -294,17 +294,6 @@ sys.exit(status)
 """
 
 
-@pytest.fixture(scope="module")
-def still_model(tiny_model, tmp_path_factory) -> str:
-    """The tiny model without dropout, whose draws are each process's own."""
-    folder = tmp_path_factory.mktemp("models") / "still"
-    shutil.copytree(tiny_model, folder)
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
-    (folder / "config.json").write_text(json.dumps(config))
-    return str(folder)
-
-
 @pytest.fixture
 def two_processes(tmp_path, usual_flags):
     """two_processes(command, flags...) -> what rank 0 and rank 1 have seen, run folder."""
@@ -329,17 +318,12 @@ def two_processes(tmp_path, usual_flags):
     return run
 
 
-def losses(folder: Path) -> list[float]:
-    lines = (folder / "log.jsonl").read_text().splitlines()
-    return [record["loss"] for record in map(json.loads, lines) if "loss" in record]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["--no-cache"]], ids=["cache", "no cache"])
 def test_rank_0_alone_encodes_and_steps_wait_for_nothing_else(
     two_processes, command, still_model, flags
 ) -> None:
-    training = ["--model", still_model, "--lr", "1e-3", "--epochs", "4"]
+    training = ["--model", str(still_model), "--lr", "1e-3", "--epochs", "4"]
     first, second, folder = two_processes("finetune", *training, "--batch-size", "1", *flags)
     assert first["encoded"] == 3 and second["encoded"] == 0  # three splits
     # 140 steps; 2 blocks of 50 and 4 evaluations, each with a few exchanges.
