@@ -9,8 +9,10 @@ holds the whole model, computes its share of the texts and, in fine-tuning, aver
 the others (DistributedDataParallel). Only rank 0 prints and writes.
 """
 
+import ctypes
 import os
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -70,11 +72,25 @@ def choose_precision(device: str = "auto", precision: str = "auto") -> Precision
         # on which a CPU is many times slower; they become 0. Set before torch starts its threads,
         # which inherit it.
         torch.set_flush_denormal(True)
+        keep_freed_memory()
     if precision == "auto":
         precision = fastest(device)
     if precision == "int8":
         check_int8(device)
     return Precision(torch.device(device), precision)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep up to 1 GiB that tensors have freed for the tensors after them.
+
+    By default blocks of some megabytes go back to the system, which gives them out again page by
+    page, each filled with zeros first: half the time of a forward pass in 8 bits went there.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # other C libraries have no mallopt
+            c = ctypes.CDLL(None)
+            c.mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD, of <malloc.h>, at its highest
+            c.mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
 
 
 def fastest(device: str) -> str:

@@ -40,9 +40,23 @@ def run(folder: Path, command: str, *arguments: str) -> dict:
     return read(folder)
 
 
-def finetune(folder: Path, seed: int) -> dict:
+def finetune(folder: Path, seed: int, precision: str) -> dict:
     sizes = ["--epochs", str(EPOCHS), "--batch-size", str(BATCH_SIZE), "--lr", str(LR)]
-    return run(folder / f"finetune-{seed}", "finetune", *sizes, "--seed", str(seed))
+    how = [*sizes, "--seed", str(seed), "--precision", precision]
+    return run(folder / f"finetune-{precision}-{seed}", "finetune", *how)
+
+
+def in_int8(folder: Path, seed: int, precision: str) -> dict:
+    """The figures of a model fine-tuned above, computed in 8 bits."""
+    metrics = {}
+    for split in ("validation", "test"):
+        output = folder / f"int8-{precision}-{seed}-{split}"
+        model = str(folder / f"finetune-{precision}-{seed}" / "final")
+        command = ["evaluate", "--model", model, "--dataset", str(EMOTION), "--split", split]
+        if train([*command, "--precision", "int8", "--output-dir", str(output)]) != 0:
+            raise RuntimeError("evaluate has failed, see above")
+        metrics |= read(output)
+    return metrics
 
 
 def trainer(folder: Path, seed: int) -> dict:
@@ -114,7 +128,9 @@ def main() -> None:
     emotion()  # leaves where the files are missing
     folder = ROOT / "runs" / time.strftime("emotion-%Y%m%d-%H%M%S")
     folder.mkdir(parents=True)  # FileExistsError: no earlier run is used
-    n_runs = len(SEEDS) + len(TRAINER_SEEDS)
+    # A CPU with bf16 shows what it costs: both formats.
+    formats = ["fp32"] if choose_precision().name == "fp32" else ["fp32", choose_precision().name]
+    n_runs = len(formats) * len(SEEDS) + len(TRAINER_SEEDS)
     print(f"{n_runs} fine-tuning runs of {EPOCHS} epochs: about an hour on two cores; in {folder}")
     probes = {
         title: run(folder / name, "probe", *arguments)
@@ -123,8 +139,13 @@ def main() -> None:
     baselines = [next(iter(probes.values()))[f"{split}_baseline"] for split in ("eval", "test")]
     rows = [["always the commonest class", "", *(f"{share:.4f}" for share in baselines), ""]]
     rows += [row(title, [metrics]) for title, metrics in probes.items()]
-    rows.append(row("fine-tuning with MiniBERT", [finetune(folder, seed) for seed in SEEDS]))
-    title = "fine-tuning with transformers' Trainer"
+    for name in formats:
+        runs = [finetune(folder, seed, name) for seed in SEEDS]
+        rows.append(row(f"fine-tuning with MiniBERT, {name}", runs))
+        if choose_precision().device.type == "cpu":
+            runs = [in_int8(folder, seed, name) for seed in SEEDS]
+            rows.append(row("the same models, evaluated in int8", runs))
+    title = f"fine-tuning with transformers' Trainer, {formats[-1]}"
     rows.append(row(title, [trainer(folder, seed) for seed in TRAINER_SEEDS]))
     publish(
         "emotion",

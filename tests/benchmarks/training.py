@@ -1,12 +1,14 @@
 """Optimiser steps per second: our loop and transformers' Trainer, from the same weights.
 
-python -m tests.benchmarks.training [--save]     about 4 minutes on two cores
+python -m tests.benchmarks.training [--save]     about 5 minutes on two cores, twice that where
+a CPU has bf16: fp32 is timed, too
 """
 
 import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +44,7 @@ from train.training.step import Job, Steps
 ROUNDS = 3
 LR = 1e-4
 GROUPED = "group_by_length"
-HEADER = ["batch size", "steps", "MiniBERT, steps/s", "Trainer, steps/s", "by length", "ours is"]
+HEADER = ["batch size", "steps", "format", "MiniBERT, steps/s", "Trainer, steps/s", "by length"]
 
 
 class Rows(Dataset):
@@ -153,24 +155,30 @@ def limits(data: Encoded, precision: Precision, steps_per_second: dict[int, floa
 
 
 def time_sides(
-    folder: str, rows: Rows, batch_size: int, n_steps: int, precision: Precision
-) -> list[list[float]]:
-    """Seconds of an epoch in each round: of our loop, the Trainer, the Trainer by length."""
-    data = Encoded(rows.ids, rows.labels, device=precision.device)
-    sides = [
-        lambda: run_ours(folder, data, batch_size, n_steps, precision),
-        lambda: run_trainer(folder, rows, batch_size, precision),
-        lambda: run_trainer(folder, rows, batch_size, precision, GROUPED),
-    ]
+    folder: str, rows: Rows, batch_size: int, n_steps: int, formats: list[Precision]
+) -> list[tuple[Precision, list[list[float]]]]:
+    """Of each number format the seconds of an epoch in each round: of our loop, the Trainer, the
+    Trainer by length."""
+    sides = []
+    for precision in formats:
+        data = Encoded(rows.ids, rows.labels, device=precision.device)
+        sides += [
+            partial(run_ours, folder, data, batch_size, n_steps, precision),
+            partial(run_trainer, folder, rows, batch_size, precision),
+            partial(run_trainer, folder, rows, batch_size, precision, GROUPED),
+        ]
     # Not `interleave`: of each side only a part is timed.
-    rounds = [[run() for run in sides] for _ in range(ROUNDS)]
-    return [list(taken) for taken in zip(*rounds)]
+    taken = np.array([[run() for run in sides] for _ in range(ROUNDS)])  # (rounds, sides)
+    return [(f, taken[:, 3 * n : 3 * n + 3].T.tolist()) for n, f in enumerate(formats)]
 
 
 def main() -> None:
     set_verbosity_error()
     precision = choose_precision()
     on_gpu = precision.device.type == "cuda"
+    # Of a CPU with bf16 both formats, each side in each: what bf16 brings is a ratio of this table.
+    formats = [precision] if on_gpu else [choose_precision("cpu", "fp32")]
+    formats += [precision] if precision.name != formats[0].name else []
     name, texts, labels = tweets()
     tokenizer = WordPieceTokenizer.from_pretrained("demo")
     ids = tokenizer(texts)["input_ids"]
@@ -178,24 +186,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         save_start(folder, tokenizer)
-        for batch_size, n_steps in ((8, 2_000), (256, 62)) if on_gpu else ((8, 40), (32, 20)):
+        for batch_size, n_steps in ((8, 2_000), (256, 62)) if on_gpu else ((8, 60), (32, 30)):
             print(f"timing {n_steps} steps of {batch_size} ...", file=sys.stderr)
             # One epoch over as many texts: all sides compute the same ones.
             chosen = np.random.default_rng(0).permutation(len(ids))[: batch_size * n_steps].tolist()
             rows = Rows([ids[i] for i in chosen], [labels[i] for i in chosen])
-            seconds = time_sides(folder, rows, batch_size, n_steps, precision)
-            rates[batch_size] = n_steps / statistics.median(seconds[0])
-            figures = [f"{n_steps / statistics.median(taken):.2f}" for taken in seconds]
-            best = min(seconds[1:], key=statistics.median)
-            lines.append([str(batch_size), str(n_steps), *figures, ratio(seconds[0], best)])
+            for chosen_format, seconds in time_sides(folder, rows, batch_size, n_steps, formats):
+                rates[batch_size] = n_steps / statistics.median(seconds[0])
+                figures = [f"{n_steps / statistics.median(taken):.2f}" for taken in seconds]
+                best = min(seconds[1:], key=statistics.median)
+                cells = [str(batch_size), str(n_steps), chosen_format.name, *figures]
+                lines.append([*cells, ratio(seconds[0], best)])
     all_data = Encoded(ids, labels, device=precision.device)
     publish(
         "training",
-        table(HEADER, lines)
-        + f"\n\n{name}, packaged weights, {precision}, fused AdamW on all sides; medians of "
-        f"{ROUNDS} rounds in turn, each an epoch over the same texts. by length: its own option "
-        f"group_by_length. ours is: to the faster of the two. "
-        f"{limits(all_data, precision, rates)}\n"
+        table([*HEADER, "ours is"], lines, n_text=3)
+        + f"\n\n{name}, packaged weights, {precision.device.type} ({torch.get_num_threads()} "
+        f"threads), fused AdamW on all sides; medians of {ROUNDS} rounds in turn, each an epoch "
+        "over the same texts. by length: its own option group_by_length. ours is: to the faster of "
+        f"the two. In {precision.name}: {limits(all_data, precision, rates)}\n"
         + environment("torch", "transformers", "accelerate"),
     )
 
