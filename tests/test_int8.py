@@ -1,5 +1,8 @@
 """8-bit linear layers: torch's kernel against the definition, and what is lost against float32."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -237,3 +240,21 @@ def test_estimators_predict_and_encode_in_8_bits(tiny_classifier, tiny_model, tm
     encoder = TextEncoder(str(tiny_model), device="cpu", precision="int8").fit(texts)
     plain = TextEncoder(str(tiny_model), device="cpu", precision="fp32").fit(texts)
     assert 1e-6 < np.abs(encoder.transform(texts) - plain.transform(texts)).max() < 0.2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")
+def test_memory_that_tensors_free_is_not_fetched_from_the_system_again():
+    """A block that goes back to the system costs a page fault for each of its pages once more."""
+    code = """
+import resource, torch
+from train.device import choose_precision
+choose_precision("cpu")
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for n in (2, 4, 16):
+        blocks = [torch.ones(n * 1_000_000) for _ in range(3)]
+        del blocks
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1_000  # of 64,000 pages

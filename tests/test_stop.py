@@ -90,6 +90,8 @@ def test_a_signal_at_any_moment_saves_and_the_rest_is_the_uninterrupted_run(
     resumed = run_command(typed[3:], stopped.folder)
     assert resumed.status == 0, resumed.err
     assert f"resuming after step {step}" in resumed.out
+    # Its classifier is in the checkpoint.
+    assert ("newly initialised" in stopped.err, "newly initialised" in resumed.err) == (True, False)
     assert results(stopped.folder) == whole
 
 

@@ -14,7 +14,7 @@ from train.batches import TokenIds
 from train.data import Data, describe, load_data
 from train.data.encoded import chunks, token_ids
 from train.device import current_processes
-from train.findings import LISTED, findings, in_conflict, typical_words
+from train.findings import LISTED, findings, typical_words
 from train.folders import cache_folder
 from train.options import ExploreOptions
 from train.runs import Result, Run, write_csv, write_json
@@ -67,8 +67,9 @@ def run(options: ExploreOptions) -> Result:
 
 def to_frame(data: Data, tokenizer: WordPieceTokenizer, cache: Path | None = None) -> pd.DataFrame:
     """All splits in one table, a row per text: text, label, label_name, split, words, tokens,
-    unknown (how many tokens are [UNK]), ids (a number, equal where the token ids are equal). Tokens
-    count [CLS] and [SEP], as the model's limit does. cache: see `token_ids`."""
+    unknown (how many tokens are [UNK]), ids (a number, equal where the token ids are equal),
+    in_conflict (whether its ids occur with different labels). Tokens count [CLS] and [SEP], as the
+    model's limit does. cache: see `token_ids`."""
     frames, digests = [], []
     for split, rows in data.splits.items():
         df = rows.assign(label_name=[data.labels[i] for i in rows["label"].tolist()], split=split)
@@ -81,7 +82,9 @@ def to_frame(data: Data, tokenizer: WordPieceTokenizer, cache: Path | None = Non
         digests.append(digests_of_ids(encoded))
     # np.unique numbers the digests in their order.
     numbers = np.unique(np.concatenate(digests), return_inverse=True)[1]
-    return pd.concat(frames, ignore_index=True).assign(ids=numbers)
+    texts = pd.concat(frames, ignore_index=True).assign(ids=numbers)
+    n_labels = texts.groupby("ids", sort=False)["label"].transform("nunique")
+    return texts.assign(in_conflict=n_labels > 1)
 
 
 def count_words(texts: pd.Series) -> np.ndarray:
@@ -158,7 +161,7 @@ def shared(texts: pd.DataFrame) -> pd.DataFrame:
 
 def conflicts(texts: pd.DataFrame) -> pd.DataFrame:
     """Texts that occur (by their token ids) with different labels, in one split or across them."""
-    again = texts.loc[in_conflict(texts), ["ids", "label_name", "split", "text"]]
+    again = texts.loc[texts["in_conflict"], ["ids", "label_name", "split", "text"]]
     again = again[again["ids"].isin(again["ids"].unique()[:LISTED])]
     rows = []
     for _, df in again.groupby("ids", sort=False):

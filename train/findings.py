@@ -25,8 +25,7 @@ def findings(texts: pd.DataFrame, limit: int) -> list[dict[str, Any]]:
     """What a reader should know before training, worst first; each is {"kind", "count", "words",
     "rows"} with at most LISTED rows.
 
-    texts: a row per text with split, text, label_name, ids (equal where the token ids are), tokens,
-    unknown."""
+    texts: a row per text, as `train.explore.to_frame` makes them."""
     groups = texts.groupby("ids", sort=False)
     texts = texts.assign(first=groups["split"].transform("first"))
     is_leak = texts["first"] != texts["split"]
@@ -34,7 +33,7 @@ def findings(texts: pd.DataFrame, limit: int) -> list[dict[str, Any]]:
     # Kind, which rows, what they are in words.
     found = [
         ("leaks", is_leak, "texts of a later split occur in an earlier one too"),
-        ("conflicts", in_conflict(texts), "texts occur several times with different labels"),
+        ("conflicts", texts["in_conflict"], "texts occur several times with different labels"),
         ("repeats", texts.duplicated(["split", "ids"]), "texts repeat one of the same split"),
         ("empty", texts["tokens"] <= 2, "texts have no token"),  # [CLS] and [SEP] alone
         ("over-long", texts["tokens"] > limit, f"texts are cut at {limit} tokens"),
@@ -50,11 +49,6 @@ def findings(texts: pd.DataFrame, limit: int) -> list[dict[str, Any]]:
         for kind, rows, words in found
     ]
     return [*listed[:2], imbalance(texts), *listed[2:]]
-
-
-def in_conflict(texts: pd.DataFrame) -> pd.Series:
-    """Which texts occur, by their token ids, with different labels."""
-    return texts.groupby("ids", sort=False)["label"].transform("nunique") > 1
 
 
 def listing(texts: pd.DataFrame, is_listed: pd.Series, kind: str) -> list[dict[str, Any]]:

@@ -108,7 +108,7 @@ def load_for(options: FinetuneOptions, data: Data) -> Loaded:
     tokenizer, model, precision = load_model(
         options,
         DistilBertForSequenceClassification.from_pretrained,
-        new_head=options.new_head,
+        new_head=options.new_head or options.resume,  # a resumed run's is in its checkpoint
         num_labels=len(data.labels),
         id2label=dict(enumerate(data.labels)),
         label2id={label: i for i, label in enumerate(data.labels)},

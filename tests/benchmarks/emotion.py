@@ -129,7 +129,7 @@ def main() -> None:
     folder = ROOT / "runs" / time.strftime("emotion-%Y%m%d-%H%M%S")
     folder.mkdir(parents=True)  # FileExistsError: no earlier run is used
     # A CPU with bf16 shows what it costs: both formats.
-    formats = ["fp32"] if choose_precision().name == "fp32" else ["fp32", choose_precision().name]
+    formats = list(dict.fromkeys([choose_precision().name, "fp32"]))
     n_runs = len(formats) * len(SEEDS) + len(TRAINER_SEEDS)
     print(f"{n_runs} fine-tuning runs of {EPOCHS} epochs: about an hour on two cores; in {folder}")
     probes = {
@@ -145,7 +145,7 @@ def main() -> None:
         if choose_precision().device.type == "cpu":
             runs = [in_int8(folder, seed, name) for seed in SEEDS]
             rows.append(row("the same models, evaluated in int8", runs))
-    title = f"fine-tuning with transformers' Trainer, {formats[-1]}"
+    title = f"fine-tuning with transformers' Trainer, {formats[0]}"
     rows.append(row(title, [trainer(folder, seed) for seed in TRAINER_SEEDS]))
     publish(
         "emotion",
