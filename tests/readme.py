@@ -73,12 +73,12 @@ def results() -> str:
     """The first table of the README: what comes out, beside what, under which conditions."""
     exact = max((cell("parity", row, 1) for row in ("encoder", "masked", "classifier")), key=float)
     speeds = {what: (beside, ratio) for what, _, beside, _, ratio in speed_rows()}
-    features, training = (
-        ", ".join(
-            f"{ratio} ({w.removeprefix(kind)})" for w, (_, ratio) in speeds.items() if kind in w
-        )
+    by_kind = (
+        ", ".join(f"{ratio} ({what.removeprefix(kind)})" for what, (_, ratio) in found)
         for kind in ("[CLS] features, ", "training, ")
+        if (found := [row for row in speeds.items() if row[0].startswith(kind)])
     )
+    features, training = by_kind
     rows = [
         [
             "largest difference from `transformers`, float64",
@@ -103,8 +103,8 @@ def results() -> str:
         [
             "speed on two CPU cores",
             f"tokenizing {speeds['tweets to ids'][1]}; features {features}; training {training}",
-            "that of the best of `tokenizers`, transformers, its Trainer and onnxruntime, each with "
-            "our sorted batches or its own by length: see below",
+            "that of the best of `tokenizers`, transformers, its Trainer and onnxruntime, sorted "
+            "batches on all sides: see below",
         ],
         [
             "official DistilBERT weights; a GPU",
