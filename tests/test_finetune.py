@@ -193,7 +193,7 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_no_litter(finetune, monkeyp
         (["--batch-size", "4"], "batch_size was 8 when the run began and is now 4"),
         (["--seed", "7"], "seed was 42 when the run began and is now 7"),
         (["--epochs", "3"], "epochs was 2"),
-        (["--precision", "bf16"], "precision was 'fp32'"),
+        (["--precision", "fp16"], "is now 'fp16'"),
     ],
 )
 def test_resuming_with_another_setting_is_refused_by_name_and_changes_nothing(

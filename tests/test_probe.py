@@ -108,7 +108,7 @@ def test_features_are_kept_and_taken_again(probe, tmp_path, layers, request) -> 
         (["--pooling", "mean"], "pooling"),
         (["--layers", "all"], "layers, pooling"),
         (["--max-length", "5"], "train texts, validation texts, test texts"),
-        (["--precision", "bf16"], "precision"),
+        (["--precision", "fp16"], "precision"),
     ],
     ids=["pooling", "layers", "texts", "precision"],
 )

@@ -237,14 +237,15 @@ def learnt(finished, few_sentences):
     """A fine-tuning run long enough to learn its own texts, on which it is also evaluated."""
     texts = str(few_sentences / "train.csv")
     files = ("--train-file", texts, "--eval-file", texts)
-    return finished("finetune", *files, "--epochs", "25", "--lr", "1e-2")
+    return finished("finetune", *files, "--epochs", "25", "--lr", "1e-2", "--precision", "fp32")
 
 
 @pytest.fixture(scope="module")
 def evaluated(finished, learnt, half_known):
     """The learnt model on the validation split, as in the tutorial's `trainer.predict`."""
     model, data = str(learnt.folder / "final"), str(half_known)
-    return finished("evaluate", "--model", model, "--dataset", data, "--split", "validation")
+    flags = ("--split", "validation", "--precision", "fp32")  # as the tutorial's forward pass
+    return finished("evaluate", "--model", model, "--dataset", data, *flags)
 
 
 @pytest.fixture(scope="module")
