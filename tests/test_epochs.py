@@ -92,7 +92,7 @@ def test_the_kept_weights_measure_as_the_metrics_say(finished, few_sentences):
     data = load_data(FinetuneOptions(dataset=str(few_sentences)))
     rows = data.splits["validation"]
     encoded = encode(rows, tokenizer, model.config, 512, "cpu")
-    logits = predict_logits(model, encoded, choose_precision("cpu", "fp32"))
+    logits = predict_logits(model, encoded, choose_precision("cpu"))
     for name, value in measure(logits, rows["label"].to_numpy(), "eval").items():
         assert run.metrics[name] == pytest.approx(value, rel=1e-6), name
 

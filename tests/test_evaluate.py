@@ -15,7 +15,7 @@ from train.data import EMOTION_LABELS
 @pytest.fixture(scope="module")
 def evaluated(finished):
     """The Result of one evaluation of the test split."""
-    return finished("evaluate")
+    return finished("evaluate", "--precision", "fp32")  # as the references below
 
 
 @pytest.fixture(scope="module")
