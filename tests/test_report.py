@@ -59,6 +59,7 @@ def test_a_finished_run_gets_its_curves_confusion_calibration_and_page(run_folde
     assert names == {"loss", "accuracy", "confusion_validation", "calibration_validation"}
     assert page.count('<svg role="img"') == 3  # the page draws the confusion matrix by itself
     assert page.count('class="cell"') == len(LABELS) ** 2
+    assert [page.count(f'<tr><td class="n">{epoch}</td>') for epoch in (1, 2)] == [1, 1]
     assert "base64" not in page
 
 

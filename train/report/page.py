@@ -202,7 +202,11 @@ def epoch_table(evaluations: pd.DataFrame) -> Table:
     """A row per evaluation, as the tutorial's table has them."""
     names = ["epoch", "train_loss", "eval_loss", "eval_accuracy", "eval_f1", "eval_macro_f1"]
     table = evaluations[[name for name in names if name in evaluations]]
-    return table.rename(columns={"train_loss": "training loss"}).to_dict("records")
+    rows = table.rename(columns={"train_loss": "training loss"}).to_dict("records")
+    for row in rows:
+        if row["epoch"].is_integer():
+            row["epoch"] = int(row["epoch"])  # 1, which as a share would be 1.0000
+    return rows
 
 
 def confusion(rows: pd.DataFrame, labels: list[str], split: str) -> dict[str, Any]:

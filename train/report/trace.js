@@ -71,9 +71,10 @@ function draw(t, place) {
     const l = +slider.value, points = t.plane[l], xs = points.map(p => p[0]), ys = points.map(p => p[1]);
     const scale = (v, all, size) => 30 + (v - Math.min(...all)) / (Math.max(...all) - Math.min(...all) || 1) * (size - 60);
     planeSvg.replaceChildren(make("text", { class: "soft", x: 4, y: 14 }, l ? `layer ${l - 1}` : "embeddings"), ...points.map(([x, y], i) => {
-      const on = chosen().includes(i);
-      return make("g", { transform: `translate(${scale(x, xs, 320)} ${scale(y, ys, 240)})` }, make("circle", { r: on ? 6 : 4, style: `fill: var(${on ? "--c3" : "--c0"})` }),
-        make("text", { x: 7, y: 4 }, t.tokens[i]));
+      const on = chosen().includes(i), across = scale(x, xs, 320);
+      const beside = across < 200 ? { x: 7 } : { x: -7, "text-anchor": "end" };  // inside the picture
+      return make("g", { transform: `translate(${across} ${scale(y, ys, 240)})` }, make("circle", { r: on ? 6 : 4, style: `fill: var(${on ? "--c3" : "--c0"})` }),
+        make("text", { ...beside, y: 4 }, t.tokens[i]));
     }));
   }
   slider.oninput = drawPlane;
