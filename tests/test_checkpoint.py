@@ -143,6 +143,7 @@ def test_a_missing_head_is_named_in_one_line_and_nothing_else_is_random(tmp_path
     assert (model.classifier.bias == 0).all()
 
 
+@pytest.mark.slow
 def test_the_notice_is_one_line_on_standard_error(tmp_path: Path) -> None:
     folder = saved(tmp_path, DistilBertModel)
     code = "import sys, minibert; minibert.DistilBertForMaskedLM.from_pretrained(sys.argv[1])"
@@ -382,6 +383,7 @@ def test_saving_where_a_file_stands_is_an_oserror(tmp_path: Path) -> None:
         DistilBertModel(TINY).save_pretrained(tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_loading_imports_nothing_heavy() -> None:
     """sympy alone, which torch imports for shapes of the meta device, takes half a second."""
     code = (

@@ -233,6 +233,7 @@ def mutate_tensors(folder: Path, draw: random.Random) -> None:
         path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mutate", "harmful"), [(mutate_state, 75), (mutate_tensors, 100)])
 def test_a_changed_checkpoint_is_used_unchanged_or_not_at_all(
     two_checkpoints, expected, tmp_path, capsys, mutate, harmful

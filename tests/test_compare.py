@@ -75,6 +75,7 @@ def test_what_cannot_be_compared_is_refused(two_runs, tmp_path, folders, message
     assert result.status == 2 and message in result.err
 
 
+@pytest.mark.slow
 def test_report_draws_a_lost_page_again(two_runs) -> None:
     page = Path(two_runs[1]) / "report.html"
     page.unlink(missing_ok=True)

@@ -59,6 +59,7 @@ def test_the_epoch_table_is_in_terminal_log_and_metrics(finished):
         assert line.split() == expected
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_kept_whole(finished, few_sentences, tmp_path):
     """final/, metrics.json and predictions.csv are all of the evaluation with the lowest loss."""
     run = finished("finetune", *RISING, "--keep", "best")
@@ -109,6 +110,7 @@ def test_patience_counts_evaluations_without_a_lower_loss(finished):
     assert "2 evaluations without a lower loss: stopped early" in run.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [1, 4, 9, 24, 28, 36])
 def test_all_of_it_is_gone_on_with_bit_for_bit(finetune, finished, monkeypatch, cut):
     whole = finished("finetune", *ALL)
@@ -140,6 +142,7 @@ def test_a_signal_during_an_evaluation_or_the_end_changes_nothing(
     assert results(stopped.folder) == results(whole.folder)
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_ends_again_the_same(finetune, finished):
     run = finetune(*ALL, "--save-steps", "4")
     expected = results(run.folder)

@@ -145,6 +145,7 @@ def test_grid_search_cross_validation_and_pipelines_run(rows, settings, tiny_mod
     assert probe.fit(rows["text"], rows["label"]).score(rows["text"], rows["label"]) > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_features_are_those_of_the_probe(
     rows, few_sentences, tiny_model, tmp_path, pooling

@@ -181,6 +181,7 @@ def test_the_lines_of_the_layers_are_the_accuracies_of_each_pooling(drawn) -> No
     assert set(baseline) == {files.metrics["eval_baseline"]}
 
 
+@pytest.mark.slow
 def test_a_dot_of_the_map_has_its_classs_colour_and_each_name_stands_at_its_median(drawn) -> None:
     files, figures = drawn("probe")
     axes = axes_of(figures["map"])

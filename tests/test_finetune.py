@@ -97,6 +97,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(finetune):
     assert weights(first) != weights(other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [0, 4, 8, 9, 16])
 def test_ctrl_c_at_any_step_then_resume_is_the_uninterrupted_run(
     finetune, finished, monkeypatch, cut
@@ -144,6 +145,7 @@ def test_a_killed_process_loses_no_more_than_the_steps_since_its_checkpoint(
     assert results(resumed.folder) == results(whole.folder)
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(finetune):
     folder = finetune("--save-steps", "5").folder
     newest, before = list_checkpoints(folder)
@@ -280,6 +282,7 @@ def test_a_run_that_fails_leaves_the_one_it_was_to_overwrite_as_it_was(finetune)
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_the_last_whole_run_survives_any_number_of_unfinished_ones(finetune, monkeypatch):
     folder = finetune("--save-steps", "5").folder
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}

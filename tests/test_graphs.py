@@ -45,6 +45,7 @@ def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_captured_steps_are_the_eager_ones_to_the_bit(precision):
     chosen = Precision(torch.device("cpu"), precision)

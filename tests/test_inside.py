@@ -92,6 +92,7 @@ def scaled_logit(model, ids: list[int], token: int, factor: float) -> torch.Tens
     return logits
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_what_the_numbers_say(classifier, browse) -> None:
     page = browse(page_of(classifier, TEXT))
     trace = page.evaluate("window.trace")
@@ -104,6 +105,7 @@ def test_what_is_shown_is_what_the_numbers_say(classifier, browse) -> None:
     assert shown == [f"{value:.4f}" for pair in pairs for value in pair]
 
 
+@pytest.mark.slow
 def test_a_head_is_picked_and_tokens_are_pinned_and_added_up_by_mouse_and_keyboard(
     classifier, browse
 ) -> None:
@@ -131,6 +133,7 @@ def test_a_head_is_picked_and_tokens_are_pinned_and_added_up_by_mouse_and_keyboa
     assert page.troubles == []
 
 
+@pytest.mark.slow
 def test_a_masked_word_is_filled_in_and_leaving_out_the_mask_says_nothing(tmp_path, browse) -> None:
     model = saved(tmp_path / "model", DistilBertForMaskedLM)
     trace = browse(page_of(model, "the [MASK] of france")).evaluate("window.trace")
@@ -152,6 +155,7 @@ def test_without_a_head_the_page_says_so(tmp_path, browse) -> None:
     assert page.troubles == []
 
 
+@pytest.mark.slow
 def test_two_texts_stand_side_by_side(classifier, browse) -> None:
     page = browse(page_of(classifier, "i feel glad", "i feel sad"), width=1280)
     assert [trace["text"] for trace in page.evaluate("window.trace")] == [
@@ -163,6 +167,7 @@ def test_two_texts_stand_side_by_side(classifier, browse) -> None:
     assert page.troubles == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_a_phone_in_both_themes(classifier, browse, scheme) -> None:
     page = browse(page_of(classifier, TEXT), width=390, scheme=scheme)
@@ -170,6 +175,7 @@ def test_the_page_fits_a_phone_in_both_themes(classifier, browse, scheme) -> Non
     assert page.troubles == []
 
 
+@pytest.mark.slow
 def test_sixty_four_tokens_of_the_packaged_size_stay_under_two_megabytes(tmp_path) -> None:
     sizes = {"dim": 384, "n_layers": 6, "n_heads": 12, "hidden_dim": 32}
     fields = REAL_VOCABULARY | sizes | {"vocab_size": 30_522}

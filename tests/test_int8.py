@@ -162,6 +162,7 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pooling", "mean", "least"), [("cls", 0.995, 0.98), ("mean", 0.985, 0.97)]
 )
@@ -175,6 +176,7 @@ def test_features_point_where_those_of_float32_do(demo, pooling, mean, least):
     np.testing.assert_array_equal(again, exact)
 
 
+@pytest.mark.slow
 def test_switching_keeps_the_weights_and_their_names(demo, tmp_path):
     model, _ = demo
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -244,6 +246,7 @@ def test_estimators_predict_and_encode_in_8_bits(tiny_classifier, tiny_model, tm
     assert 1e-6 < np.abs(encoder.transform(texts) - plain.transform(texts)).max() < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")
 def test_memory_that_tensors_free_is_not_fetched_from_the_system_again():
     """A block that goes back to the system costs a page fault for each of its pages once more."""

@@ -219,6 +219,7 @@ def test_a_folder_without_a_trained_classifier_is_refused(command, tiny_model) -
     assert refused.status == 2 and "no trained classifier" in refused.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["lines", "table"])
 def test_a_reader_that_goes_away_ends_predict_quietly(tiny_classifier, tmp_path, source) -> None:
     """As `predict ... | head -1` does."""

@@ -32,6 +32,7 @@ def test_short_work_prints_nothing_off_a_terminal(capsys) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_on_a_terminal_a_bar_shows_rate_and_time_left_and_is_cleared() -> None:
     """Also on one that does not tell its size, and with control characters shown elsewhere."""

@@ -319,6 +319,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_small_file_that_unpacks_to_much_is_refused_in_seconds(tmp_path, kind, monkeypatch):
     monkeypatch.setattr("train.data.table.MAX_BYTES", 100_000_000)  # of 200: the test's own memory

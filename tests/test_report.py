@@ -88,6 +88,7 @@ def test_of_many_predictions_the_page_has_the_first_and_says_so(run_folder, monk
     assert f"The {n} texts with the highest loss; predictions.csv has all 60." in page
 
 
+@pytest.mark.slow
 def test_a_page_of_long_texts_stays_small_and_says_where_the_rest_is(tmp_path) -> None:
     run = Run("evaluate", FinetuneOptions(output_dir=str(tmp_path)))
     run.open(labels=LABELS)
@@ -138,6 +139,7 @@ def test_without_matplotlib_the_page_has_its_tables_and_says_what_is_missing(
     assert not (run_folder / "plots").exists()
 
 
+@pytest.mark.slow
 def test_explore_and_probe_leave_their_pictures(command) -> None:
     explored = command("explore", report=True, to="explore").folder
     probed = command("probe", "--layers", "all", report=True, to="probe").folder
@@ -154,6 +156,7 @@ def names_of_pictures(folder: Path) -> set[str]:
     return {path.stem for path in (folder / "plots").iterdir()}
 
 
+@pytest.mark.slow
 def test_many_classes_with_awkward_names_are_drawn(tmp_path) -> None:
     """Dollars are no formulas, and seventy-seven classes still give a picture of sane size."""
     labels = [f"$label_{i}$ with a name that is far too long for an axis" for i in range(77)]
@@ -188,6 +191,7 @@ def test_class_names_that_begin_alike_stay_apart() -> None:
     assert len(set(shortened([*names, *names[:1]]))) == 4
 
 
+@pytest.mark.slow
 def test_hundreds_of_classes_still_give_a_page(tmp_path) -> None:
     labels = [f"class {i}" for i in range(750)]
     run = Run("probe", ProbeOptions(output_dir=str(tmp_path), demo=True))
@@ -244,6 +248,7 @@ def test_the_six_colours_stay_apart_for_readers_who_do_not_see_red() -> None:
     assert len(set(COLOURS)) == len(COLOURS) and min(gaps) > 10  # 2.3 is just noticeable
 
 
+@pytest.mark.slow
 def test_a_browser_shows_the_page_and_filters_its_texts(run_folder, browse) -> None:
     page = browse(write_report(run_folder))
     rows = page.locator("#texts tbody tr:visible")
@@ -274,6 +279,7 @@ def test_a_browser_shows_the_page_and_filters_its_texts(run_folder, browse) -> N
     assert page.title() == "finetune: run" and page.troubles == []
 
 
+@pytest.mark.slow
 def test_a_click_on_a_cell_of_the_confusion_matrix_shows_its_texts(run_folder, browse) -> None:
     page = browse(write_report(run_folder))
     cells = page.locator(".cell")
@@ -296,6 +302,7 @@ def test_a_click_on_a_cell_of_the_confusion_matrix_shows_its_texts(run_folder, b
     assert page.troubles == []
 
 
+@pytest.mark.slow
 def test_every_column_of_the_texts_is_sorted_both_ways(run_folder, browse) -> None:
     page = browse(write_report(run_folder))
     page.click("#more")
@@ -311,6 +318,7 @@ def test_every_column_of_the_texts_is_sorted_both_ways(run_folder, browse) -> No
         assert set(seen) == {"ascending", "descending"}
 
 
+@pytest.mark.slow
 def test_the_answer_its_baseline_and_the_verdicts_are_above_the_fold(run_folder, browse) -> None:
     report = write_report(run_folder)
     below = "e => e.getBoundingClientRect().bottom"
@@ -323,6 +331,7 @@ def test_the_answer_its_baseline_and_the_verdicts_are_above_the_fold(run_folder,
     assert page.locator("[data-verdict]").count() >= 1
 
 
+@pytest.mark.slow
 def test_two_thousand_texts_fit_into_twelve_screens(tmp_path, browse) -> None:
     run = Run("evaluate", FinetuneOptions(output_dir=str(tmp_path)))
     run.open(labels=LABELS)
@@ -337,6 +346,7 @@ def test_two_thousand_texts_fit_into_twelve_screens(tmp_path, browse) -> None:
     assert len(page.locator("#texts tbody td").first.inner_text()) > 600
 
 
+@pytest.mark.slow
 def test_pictures_follow_the_theme(run_folder, browse) -> None:
     """Mean lightness of every picture and matrix: light on paper, dark in the dark."""
     report = write_report(run_folder)
@@ -352,6 +362,7 @@ def test_pictures_follow_the_theme(run_folder, browse) -> None:
     assert min(lightness["light"]) > 170 and max(lightness["dark"]) < 85
 
 
+@pytest.mark.slow
 def test_the_page_fits_a_phone_and_follows_its_darkness(run_folder, browse) -> None:
     report = write_report(run_folder)
     paper = "getComputedStyle(document.body).backgroundColor"

@@ -62,6 +62,7 @@ def signal_in(patch, module, name: str, number: int, call: int = 1) -> None:
     patch.setattr(module, name, patched)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)
 @pytest.mark.parametrize(
     ("module", "name", "call", "step"),
@@ -205,6 +206,7 @@ def test_a_run_of_another_command_is_not_gone_on_with(command):
     assert refused.status == 2 and "is no finetune run" in refused.err
 
 
+@pytest.mark.slow
 def test_checkpoints_come_by_the_clock(finetune, monkeypatch):
     saved = []
     original = train.finetune.save_checkpoint

@@ -86,6 +86,7 @@ def test_ids_of_random_strings_equal_the_references(random_texts, options):
     assert [t for t, a, e in zip(random_texts, actual, expected) if a != e] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_fast_way_and_the_definition_agree(random_texts, options):
     ours = WordPieceTokenizer.from_vocab(VOCAB, **options)
@@ -94,6 +95,7 @@ def test_the_fast_way_and_the_definition_agree(random_texts, options):
         assert ids == ours.convert_tokens_to_ids(ours.tokenize(text))
 
 
+@pytest.mark.slow
 def test_ids_of_the_emotion_texts_equal_the_references(emotion_folder):
     texts = []
     for name in ("train", "val", "test"):

@@ -215,6 +215,7 @@ def test_a_pad_token_in_the_text_is_attended_to(ours):
     assert encoded.attention_mask[0] == [1, 1, 1, 1, 0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_offsets_of_random_strings_equal_the_references(options):
     rng = random.Random(7)
