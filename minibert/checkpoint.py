@@ -39,7 +39,9 @@ def read_tensors(header: dict[str, Entry], shapes: dict[str, Shape]) -> dict[str
     check_header(header, wanted)
     tensors = {name: header[name].read() for name in wanted if name in header}
     for name, tensor in tensors.items():
-        check_finite(header[name].source, tensor)
+        # Models compute in float32, and float64 reaches further.
+        is_double = tensor.dtype == torch.float64
+        check_finite(header[name].source, tensor.float() if is_double else tensor)
     # Only the masked-word head has the table twice. Files hold it once or twice; a second copy with
     # other numbers would be lost without a word.
     has_copy = TIED in header and "vocab_projector.bias" in wanted

@@ -98,20 +98,21 @@ def few_sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def usual_flags(tiny_model: Path, tiny_classifier: Path, few_sentences: Path) -> Callable:
-    """usual_flags("probe") -> a tiny model, few sentences, on the CPU. Flags that follow win."""
+    """usual_flags("probe", flags...) -> a tiny model, few sentences unless the flags name a file,
+    on the CPU; then the flags, which win."""
 
-    def flags(name: str) -> list[str]:
+    def usual(name: str, *flags: str) -> list[str]:
         is_trained = name in ("evaluate", "predict")
         given = ["--model", str(tiny_classifier if is_trained else tiny_model)]
-        if name != "predict":
+        if name != "predict" and not {"--train-file", "--eval-file", "--test-file"} & {*flags}:
             given += ["--dataset", str(few_sentences)]
         if name != "explore":
             given += ["--device", "cpu"]
         if name == "finetune":
             given += ["--lr", "1e-3"]
-        return given
+        return [*given, *flags]
 
-    return flags
+    return usual
 
 
 @pytest.fixture
@@ -120,10 +121,9 @@ def command(usual_flags: Callable, tmp_path: Path) -> Callable:
     usual flags, in tmp_path / to. With report=True it draws its report too; stdin: bytes."""
 
     def run(name: str, *flags: str, to: str = "run", **how) -> Result:
-        given = [name, *usual_flags(name)]
         if name != "predict":
-            given += ["--output-dir", str(tmp_path / to)]
-        return run_command([*given, *flags], tmp_path / to, **how)
+            flags = ("--output-dir", str(tmp_path / to), *flags)
+        return run_command([name, *usual_flags(name, *flags)], tmp_path / to, **how)
 
     return run
 
@@ -138,8 +138,8 @@ def finished(usual_flags: Callable, tmp_path_factory: pytest.TempPathFactory) ->
         key = (name, *flags, *how.items())
         if key not in results:
             folder = tmp_path_factory.mktemp("finished") / name
-            given = [name, *usual_flags(name), "--output-dir", str(folder), *flags]
-            results[key] = run_command(given, folder, **how)
+            given = usual_flags(name, "--output-dir", str(folder), *flags)
+            results[key] = run_command([name, *given], folder, **how)
             assert results[key].status == 0, results[key].err
         return results[key]
 

@@ -113,6 +113,20 @@ def test_half_precision_files_load_as_float32(dtype: torch.dtype, tmp_path: Path
         assert torch.equal(parameter, tensors[name].float()), name
 
 
+def test_float64_files_load_as_float32_or_are_refused_where_it_does_not_reach(tmp_path) -> None:
+    folder = saved(tmp_path)
+    rewrite(folder, lambda tensors: {name: t.double() for name, t in tensors.items()})
+    assert DistilBertForSequenceClassification.from_pretrained(folder).dtype == torch.float32
+
+    def enlarge(tensors: dict) -> dict:
+        tensors["classifier.bias"][0] = 1e39
+        return tensors
+
+    rewrite(folder, enlarge)
+    with pytest.raises(ValueError, match=r"classifier\.bias holds NaN or infinity"):
+        DistilBertForSequenceClassification.from_pretrained(folder)
+
+
 # Heads
 
 

@@ -213,8 +213,25 @@ def test_missing_numbers_are_refused_as_what_they_are(tmp_path):
     with pytest.raises(ValueError, match="empty label in row 2"):
         load_data(options(train_file=tmp_path / "a.parquet"))
     frame = pd.DataFrame({"text": list("abc"), "label": [1, float("nan"), 2]})
-    with pytest.raises(ValueError, match="label nan in row 2 is a real number"):
+    with pytest.raises(ValueError, match="empty label in row 2"):  # pandas has made it a float
         load_data(options(dataset=frame))
+    assert load_data(options(dataset=frame, drop_empty=True)).labels == ["1", "2"]
+    frame = pd.DataFrame({"text": list("abc"), "label": [1.5, float("nan"), 2]})
+    with pytest.raises(ValueError, match=r"label 1\.5 in row 1 is a real number"):
+        load_data(options(dataset=frame))
+
+
+def test_a_label_that_is_no_text_is_refused_with_its_row():
+    with pytest.raises(ValueError, match="the label in row 2 holds a lone surrogate"):
+        load_data(options(dataset=labelled("joy", "\ud83d", "joy")))
+
+
+def test_a_data_set_and_a_file_are_not_both_read(tmp_path):
+    path = write_csv(tmp_path / "a.csv")
+    for given in ({"dataset": labelled("a", "b")}, {"dataset": tmp_path}):
+        with pytest.raises(ValueError, match="--dataset and --test-file, not both"):
+            load_data(options(test_file=path, **given))
+    assert read(train_file=path, demo=True) == read(train_file=path)
 
 
 def test_rows_labelled_minus_100_are_left_out_and_counted(tmp_path, capsys):

@@ -118,7 +118,7 @@ def test_copies_pickled_and_saved_ones_answer_alike(fitted, rows, tmp_path) -> N
     [
         [3, 1, 2],
         [True, False, True],
-        [2.5, 0.5, 0.5],
+        [2.0, 0.0, 0.0],
         ["b", "a", "b"],
         np.array([7, 7, 9], np.int8),
     ],
@@ -185,6 +185,10 @@ def test_balanced_classes_and_frozen_layers_change_the_result(fitted, rows, sett
         (["good", "bad", "so"], [1.0, 2.0, float("nan")], r"y\[2\] is missing"),
         (["good", "bad", "so"], ["a", None, "b"], r"y\[1\] is missing"),
         (["good", "bad"], [1, "1"], r"y\[1\] a str: give labels of one type"),
+        (["good", "bad"], [True, 0], r"y\[1\] a int: give labels of one type"),
+        (["good", "bad"], [2.5, 1.0], r"y\[0\] is a real number"),
+        ({"good", "bad"}, [0, 1], "not a set"),
+        ({"good": 0, "bad": 1}, [0, 1], "not a dict"),
         ([], [], "no texts"),
         (np.array([["good"], ["bad"]]), [0, 1], "one dimension"),
         (["good", ""], [0, 1], r"X\[1\] is empty"),
@@ -204,6 +208,7 @@ def test_what_cannot_be_learnt_from_is_refused(texts, labels, error, settings) -
         {"epochs": 0},
         {"precision": "fp99"},
         {"class_weight": "odd"},
+        {"class_weight": {}},
         {"weight_decay": -1},
         {"random_state": -1},
         {"warmup_steps": 99},
@@ -225,6 +230,46 @@ def test_an_encoder_and_a_fitted_one_name_parameters_too(fitted, tiny_model) -> 
     other = clone(fitted).set_params(device="mps")
     with pytest.raises(ValueError, match=r"^device mps: .*; use device cpu or auto"):
         other.fit(["good", "bad"], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (pd.Series([True, False, True], dtype="boolean"), [False, True]),
+        (pd.Series([2, 1, 2], dtype="Int64"), [1, 2]),
+        ([2**63, -1, 2**63 + 1], [-1, 2**63, 2**63 + 1]),
+        (["a", "a\0", "a"], ["a", "a\0"]),
+    ],
+    ids=["boolean", "Int64", "over 64 bits", "NUL"],
+)
+def test_no_label_is_turned_into_another(labels, classes, settings) -> None:
+    model = TextClassifier(**settings | {"epochs": 1}).fit(["good", "bad", "so"], labels)
+    assert model.classes_.tolist() == classes
+    assert [type(label) for label in model.classes_.tolist()] == [type(label) for label in classes]
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"lr": 1e38}], ids=str)
+def test_a_fit_that_fails_leaves_what_was_fitted_before(settings, wrong) -> None:
+    texts = ["good", "bad", "so", "no"]
+    model = TextClassifier(**settings).fit(texts, ["joy", "anger", "joy", "anger"])
+    before = model.predict_proba(texts)
+    with pytest.raises((ValueError, ArithmeticError)):
+        model.set_params(**wrong).fit(texts, ["p", "q", "p", "q"])
+    assert model.classes_.tolist() == ["anger", "joy"]
+    np.testing.assert_array_equal(model.predict_proba(texts), before)
+
+
+def test_parameters_are_checked_where_they_are_used(fitted, tiny_model, tmp_path) -> None:
+    fitted.save(tmp_path / "m")
+    for wrong, error in (({"precision": "int4"}, "int4"), ({"max_length": 2}, "2 is below 3")):
+        changed = TextClassifier.load(tmp_path / "m", device="cpu").set_params(**wrong)
+        with pytest.raises(ValueError, match=error):
+            changed.predict(["a text"])
+    with pytest.raises(ValueError, match="max_length"):
+        TextClassifier.load(tmp_path / "m", device="cpu", max_length="x")
+    encoder = TextEncoder(str(tiny_model)).fit(["a text"]).set_params(pooling="max")
+    with pytest.raises(ValueError, match="pooling='max': choose 'cls' or 'mean'"):
+        encoder.transform(["a text"])
 
 
 def test_random_numbers_of_the_process_are_as_before(fitted, rows, tiny_model, tmp_path) -> None:

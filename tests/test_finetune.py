@@ -366,3 +366,10 @@ def test_a_new_head_takes_other_labels_on_a_fine_tuned_model(command, tiny_class
     result = command("finetune", *data, "--new-head")
     model = DistilBertForSequenceClassification.from_pretrained(result.folder / "final")
     assert model.config.label_names == ["hunger", "thirst"] and not model.fresh
+
+
+def test_answers_that_overflow_after_training_name_the_rate(command) -> None:
+    refused = command("finetune", "--lr", "1e30", "--epochs", "1", "--batch-size", "70")
+    assert refused.status != 0 and refused.err.strip().endswith(
+        "training has diverged; use a lower --lr"
+    )

@@ -302,7 +302,7 @@ def two_processes(tmp_path, usual_flags):
         script, folder = tmp_path / "counting.py", tmp_path / "two"
         script.write_text(SCRIPT)
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        arguments = [str(tmp_path / "seen"), name, *usual_flags(name), *flags]
+        arguments = [str(tmp_path / "seen"), name, *usual_flags(name, *flags)]
         finished = subprocess.run(
             [*launcher, "--nproc-per-node", "2", str(script), *arguments, "--output-dir", folder],
             cwd=ROOT,

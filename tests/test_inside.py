@@ -37,6 +37,22 @@ def page_of(model: str, *texts: str) -> Path:
     return page
 
 
+def test_a_page_takes_the_place_of_a_page_alone(classifier, tmp_path, capsys) -> None:
+    (tmp_path / "mine.html").write_text("<p>mine</p>", encoding="utf-8")
+    (tmp_path / "folder.html").mkdir()
+    for page, error in (
+        ("mine.html", "is no page of trace"),
+        ("folder.html", "is no page of trace"),
+        ("train.csv", "ends in .html"),
+        ("none/a.html", "there is no folder"),
+    ):
+        assert main(["trace", "--model", classifier, "--page", str(tmp_path / page), "hi"]) == 2
+        said = capsys.readouterr().err
+        assert error in said and f"--page {tmp_path / page}" in said
+    assert (tmp_path / "mine.html").read_text(encoding="utf-8") == "<p>mine</p>"
+    assert page_of(classifier, "one") == page_of(classifier, "two"), "an earlier page is replaced"
+
+
 def computed(model, ids: list[int]) -> torch.Tensor:
     with torch.no_grad():
         return model(torch.tensor([ids])).logits[0].softmax(dim=-1)

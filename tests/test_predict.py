@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 
@@ -235,3 +236,46 @@ def test_a_reader_that_goes_away_ends_predict_quietly(tiny_classifier, tmp_path,
         assert process.stdout.readline() and not process.stdout.close()
         error = process.stderr.read().decode()
     assert process.returncode == 0 and "Broken pipe" not in error and "Traceback" not in error
+
+
+def test_a_text_that_utf8_cannot_write_is_refused(predict, command, tmp_path) -> None:
+    refused = command("predict", "fine", "\udcff abc")
+    assert refused.status == 2 and "text 2 holds a lone surrogate" in refused.err
+    assert refused.out == ""
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n{"text": "\\ud83d"}\n', encoding="utf-8")
+    for more in ([], ["--output", str(tmp_path / "o.jsonl")]):
+        refused = command("predict", "--file", str(tmp_path / "a.jsonl"), *more)
+        assert refused.status == 2 and "a.jsonl, row 2: text holds a lone surrogate" in refused.err
+
+
+def test_no_texts_in_python_do_not_mean_standard_input(tiny_classifier) -> None:
+    with pytest.raises(ValueError, match="texts is empty"):
+        train.run("predict", model=str(tiny_classifier), texts=[])
+
+
+def test_below_the_threshold_all_labels_have_no_answer_before_them(capsys) -> None:
+    print_answer("a day", SCORES, PredictOptions(model="x", all=True, threshold=0.8))
+    assert capsys.readouterr().out.startswith("(none)  joy 0.700  love 0.200")
+
+
+@pytest.mark.parametrize(
+    ("column", "output", "error"),
+    [
+        ([1.0, float("nan")], ".jsonl", "JSON cannot hold NaN"),
+        ([1.0, float("inf")], ".jsonl", "JSON cannot hold NaN"),
+        ([b"x", b"y"], ".jsonl", "JSON cannot hold"),
+        ([b"x", b"y"], ".csv", "csv cannot hold a bytes, as column 'more' does"),
+        ([[1, 2], [3]], ".csv", "csv cannot hold a list"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(command, tmp_path, column, output, error) -> None:
+    # Not by pandas, which writes NaN as a missing cell.
+    table = pyarrow.table({"text": ["a", "b"], "more": column})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    out = tmp_path / f"o{output}"
+    refused = command("predict", "--file", str(tmp_path / "a.parquet"), "--output", str(out))
+    assert refused.status == 2 and error in refused.err and not out.exists()
+    out = out.with_suffix(".parquet")
+    assert (
+        command("predict", "--file", str(tmp_path / "a.parquet"), "--output", str(out)).status == 0
+    )

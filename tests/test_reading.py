@@ -257,6 +257,11 @@ BAD_FILES = {
         '{"text": "x", "label": "a"}\n{"text": "y"}\n',
         "line 2: no 'label' in this object",
     ),
+    "json empty first": (
+        "a.jsonl",
+        '{}\n{"text": "x", "label": 1}\n',
+        "line 1: this object is empty",
+    ),
     "json key twice": ("a.jsonl", '{"text": "x", "text": "y", "label": 1}', "name occurs twice"),
     "json list": ("a.jsonl", '["x", "a"]\n', r"line 1: \['x', 'a'\] is not an object"),
     "json scalar": ("a.json", "7", "line 1: 7 is not an object"),

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests import ROOT
+from train.__main__ import main
 from train.folders import make_folder
 from train.options import ExploreOptions
 from train.runs import PREVIOUS, Run
@@ -25,6 +26,46 @@ def trained(finished, tmp_path):
 
 def contents(folder) -> dict:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_earlier_run_is_put_back_if_the_new_one_cannot_even_begin(
+    command, trained, monkeypatch
+) -> None:
+    before = contents(trained)
+
+    def fail(path, value) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("train.runs.write_json", fail)
+    failed = command("finetune", "--output-dir", str(trained), "--overwrite")
+    assert failed.status == 2 and "is as it was" in failed.err
+    assert contents(trained) == before
+
+
+DAMAGES = {
+    "config.json": ["{", "[1]", '{"command": "finetune", "options": {}, "labels": ["a"]}', "\xff"],
+    "metrics.json": ["[1]", '{"eval_accuracy": null}', '{"eval_accuracy": "x"}'],
+    "log.jsonl": ["5", '{"loss": 1}', "\xff"],
+    "predictions.csv": ["", "text,label\na,b\n"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [(name, c) for name, contents in DAMAGES.items() for c in contents]
+)
+def test_a_damaged_file_of_a_run_is_named(command, trained, capsys, name, content) -> None:
+    (trained / name).write_bytes(content.encode("latin1"))
+    assert main(["report", str(trained)]) == 2
+    said = capsys.readouterr().err
+    assert f"{trained / name} is damaged: " in said and len(said.splitlines()) == 1
+
+
+def test_a_models_folder_is_no_run(trained, capsys) -> None:
+    before = contents(trained)
+    for words in (["report"], ["compare", str(trained)]):
+        assert main([*words, str(trained / "final")]) == 2
+        assert "final is not a run folder" in capsys.readouterr().err
+    assert contents(trained) == before
 
 
 @pytest.mark.parametrize("model", ["trained", "trained/final"])

@@ -43,6 +43,8 @@ def parse(arguments: list[str]) -> tuple[str, Any]:
         parser.error(f"invalid choice: {first!r}, not one of {', '.join(COMMANDS)}{near}")
     values, unknown = parser.parse_known_args(arguments)
     given = vars(values)
+    # argparse has no SUPPRESS for positional arguments: none typed leaves an empty list.
+    given = {name: value for name, value in given.items() if value != []}
     command = given.pop("command")
     if unknown:
         known = [word for action in parsers[command]._actions for word in action.option_strings]

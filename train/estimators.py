@@ -8,7 +8,7 @@ texts; a bare string is refused, for its letters would be taken for texts.
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -26,10 +26,11 @@ from minibert.pretrained import PretrainedModel
 from tokenizer import WordPieceTokenizer
 from train.batches import Encoded
 from train.data import Data, check_text, encode
+from train.data.labels import kind
 from train.data.load import is_empty
-from train.device import choose_precision
+from train.device import Precision, choose_precision
 from train.finetune import load_for, prepare
-from train.forward import extract_features, load_model, predict_logits
+from train.forward import POOLINGS, extract_features, load_model, predict_logits
 from train.metrics import softmax
 from train.options import MAX_SEED, ComputeOptions, FinetuneOptions
 from train.runs import write_text
@@ -70,6 +71,13 @@ class TextEstimator(BaseEstimator):
         tags.input_tags.one_d_array = tags.input_tags.string = True
         tags.input_tags.two_d_array = False
         return tags
+
+    def _precision(self, model: PretrainedModel) -> Precision:
+        """The number format to compute in, now: set_params may have changed what `fit` checked.
+
+        Raises ValueError for a parameter that the command line would refuse."""
+        options = ComputeOptions(max_length=self.max_length, precision=self.precision)
+        return choose_precision(model.device.type, options.precision)
 
     def _encoded(
         self, texts: Iterable[str], tokenizer: WordPieceTokenizer, model: PretrainedModel
@@ -139,15 +147,17 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         labels = as_labels(y)
         if len(texts) != len(labels):
             raise ValueError(f"{len(texts)} texts, but {len(labels)} labels")
-        self.classes_, ids = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"every label is {self.classes_[0]!r}: a classifier needs two classes")
+        classes, ids = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"every label is {classes[0]!r}: a classifier needs two classes")
         rows = pd.DataFrame({"text": texts, "label": ids})
-        data = Data({"train": rows}, [str(label) for label in self.classes_.tolist()])
+        data = Data({"train": rows}, [str(label) for label in classes.tolist()])
         options = self._options()
         # Training seeds torch's global generators before every step: they are put back afterwards.
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             self._train(options, data)
+        # Last: where training fails, what was fitted before is whole.
+        self.classes_ = classes
         return self
 
     def _train(self, options: FinetuneOptions, data: Data) -> None:
@@ -171,7 +181,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):
             seed = check_random_state(seed).randint(MAX_SEED)
         # new_head: fit begins anew, whatever classifier the checkpoint has. no_cache: no files.
         given |= {
-            "class_weights": weights or "none",
+            "class_weights": "none" if weights is None else weights,
             "seed": seed,
             "new_head": True,
             "no_cache": True,
@@ -182,8 +192,8 @@ class TextClassifier(ClassifierMixin, TextEstimator):
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
         """Probabilities (N, C) float64, a column per label of classes_."""
         check_is_fitted(self)
+        precision = self._precision(self.model_)
         encoded = self._encoded(X, self.tokenizer_, self.model_)
-        precision = choose_precision(self.model_.device.type, self.precision)
         return softmax(predict_logits(self.model_, encoded, precision, title=None))
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
@@ -217,7 +227,9 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         Raises ValueError if a file is corrupt or classes.json has other labels than config.json."""
         folder = Path(folder)
         fitted = cls(str(folder)).set_params(**read_parameters(folder / PARAMETERS) | parameters)
-        compute = ComputeOptions(device=fitted.device, precision=fitted.precision)
+        compute = ComputeOptions(
+            device=fitted.device, precision=fitted.precision, max_length=fitted.max_length
+        )
         device = choose_precision(compute.device, compute.precision).device
         fitted.model_ = load_classifier(folder).to(device)
         fitted.tokenizer_ = WordPieceTokenizer.from_pretrained(folder)
@@ -253,8 +265,7 @@ class TextEncoder(TransformerMixin, TextEstimator):
     def fit(self, X: Iterable[str], y: Any = None) -> Self:
         """Load the encoder; the texts X are checked and not used."""
         as_texts(X)
-        if self.pooling not in ("cls", "mean"):
-            raise ValueError(f"pooling={self.pooling!r}: choose 'cls' or 'mean'")
+        check_pooling(self.pooling)
         given = self.get_params(deep=False)
         del given["pooling"]
         options = ComputeOptions(**given)
@@ -266,14 +277,22 @@ class TextEncoder(TransformerMixin, TextEstimator):
     def transform(self, X: Iterable[str]) -> np.ndarray:
         """Features (N, D) float32 of texts X (N,)."""
         check_is_fitted(self)
+        check_pooling(self.pooling)
+        precision = self._precision(self.model_)
         encoded = self._encoded(X, self.tokenizer_, self.model_)
-        precision = choose_precision(self.model_.device.type, self.precision)
         return extract_features(self.model_, encoded, precision, self.pooling, title=None)
+
+
+def check_pooling(pooling: str) -> None:
+    """Raises ValueError naming what may be chosen."""
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling={pooling!r}: choose {' or '.join(map(repr, POOLINGS))}")
 
 
 def as_texts(X: Any) -> list[str]:
     """A list of str from a list, 1-D array or Series. Raises TypeError naming what is no text."""
-    if isinstance(X, str | bytes) or not isinstance(X, Iterable):
+    # A set has no order that labels could follow; of a dict the keys would be taken.
+    if isinstance(X, str | bytes | Set | Mapping) or not isinstance(X, Iterable):
         raise TypeError(f"give a list of texts, not a {type(X).__name__}")
     shape: tuple[int, ...] = getattr(X, "shape", (1,))
     if len(shape) != 1:
@@ -289,19 +308,25 @@ def as_texts(X: Any) -> list[str]:
 
 
 def as_labels(y: Any) -> np.ndarray:
-    """Labels (N,) from a list, array or Series. Raises TypeError where text is mixed with other
-    types, ValueError where a label is missing, naming the place."""
+    """Labels (N,) from a list, array or Series. Raises TypeError where words, numbers and booleans
+    are mixed, ValueError where a label is missing or a real number, naming the place."""
     # As objects first: numpy would write the 1 of [1, "a"] as a text without a word.
     cells = column_or_1d(np.asarray(y, dtype=object))
     for place, cell in enumerate(cells):
         if pd.isna(cell):
             raise ValueError(f"y[{place}] is missing: {cell!r}; leave its text out")
-        if isinstance(cell, str) != isinstance(cells[0], str):
+        if kind(cell) != kind(cells[0]):
             kinds = f"{type(cells[0]).__name__}, y[{place}] a {type(cell).__name__}"
             raise TypeError(f"y[0] is a {kinds}: give labels of one type")
+        if isinstance(cell, float | np.floating) and kind(cell) != "a number":
+            raise ValueError(f"y[{place}] is {kind(cell)}: {cell!r}")
         if isinstance(cell, str):
             check_text(cell, f"y[{place}]")
-    return column_or_1d(y)
+    if isinstance(y, np.ndarray):
+        return column_or_1d(y)
+    labels = np.array(cells.tolist())
+    # As objects where numpy's types lose something: a text's last \0, an integer over 64 bits.
+    return labels if labels.tolist() == cells.tolist() else cells
 
 
 def plain(value: Any) -> Any:

@@ -269,7 +269,12 @@ def evaluate(
 def predict_split(loaded: Loaded, job: Job, split: str) -> np.ndarray:
     """Logits (N, C) of all texts of a split."""
     title = "evaluate" if split == "validation" else split
-    return predict_logits(loaded.model, loaded.encoded[split], job.precision, job.processes, title)
+    encoded = loaded.encoded[split]
+    try:
+        return predict_logits(loaded.model, encoded, job.precision, job.processes, title)
+    except ArithmeticError as error:  # a loss that is finite and answers that are not
+        what = str(error).partition(";")[0]
+        raise ArithmeticError(f"{what}: training has diverged; use a lower --lr") from None
 
 
 def snapshot(loaded: Loaded, job: Job, history: History) -> Snapshot:

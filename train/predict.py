@@ -17,6 +17,7 @@ import pandas as pd
 
 from minibert import load_classifier
 from train.batches import Encoded
+from train.data import check_text
 from train.forward import load_model, predict_logits
 from train.metrics import softmax
 from train.options import PredictOptions
@@ -70,7 +71,10 @@ def check_use(options: PredictOptions) -> None:
         raise ValueError("--overwrite needs --output")
     if options.json and options.output:
         raise ValueError("--json is for standard output; name an --output that ends in .jsonl")
-    for text in options.texts:
+    if "texts" in options.given and not options.texts and not options.file:
+        raise ValueError("texts is empty: give one text or more")
+    for number, text in enumerate(options.texts, start=1):
+        check_text(text, f"text {number}")
         if os.path.isfile(text):
             raise ValueError(f"{text} is a file; its texts are classified by --file {text}")
 
@@ -187,5 +191,6 @@ def print_answer(text: str, scores: dict[str, float], options: PredictOptions) -
         text = re.sub(f"[{ends}]", lambda found: repr(found[0])[1:-1], text)
     answer = f"{label or '(none)'} {best:.3f}"
     if options.all:
-        answer = "  ".join(f"{name} {scores[name]:.3f}" for name in ranked)
+        every = "  ".join(f"{name} {scores[name]:.3f}" for name in ranked)
+        answer = every if label else f"(none)  {every}"
     print(answer, text, sep="  ")

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from minibert.atomic import write_whole
+from train.data import check_text
 from train.data.reading import open_table
 from train.data.sources import named_columns
-from train.data.table import Layout, Table, choose_columns
+from train.data.table import Layout, Table, choose_columns, short
 from train.options import PredictOptions
 from train.predict import Answer, chunks, predictions_of
 from train.progress import progress
@@ -98,12 +99,13 @@ class Work:
     def classify(self, texts: list[Any], n_before: int) -> pd.DataFrame:
         """The new columns of some texts. One without a word gets no answer: the model's would be
         the same for all of them, and say nothing."""
+        column = self.table.columns[self.place]
         for number, text in enumerate(texts, start=n_before + 1):
+            what = f"{self.options.file}, row {number}: {column}"
             if text is not None and not isinstance(text, str):
-                column = self.table.columns[self.place]
-                raise ValueError(
-                    f"{self.options.file}, row {number}: {column} is {text!r}, no text"
-                )
+                raise ValueError(f"{what} is {text!r}, no text")
+            if text is not None:
+                check_text(text, what)
         full = [n for n, text in enumerate(texts) if text is not None and text.strip()]
         answers = self.answer([texts[n] for n in full]) if full else np.ones((0, len(self.names)))
         added = predictions_of(answers, self.names, self.options).set_index(pd.Index(full))
@@ -131,7 +133,8 @@ def open_output(suffix: str, path: Path, columns: list[str], source: Path) -> It
 
 
 def csv_writer(file: IO[str], columns: list[str], separator: str) -> Write:
-    """csv or tsv, the header first; a cell without a value is empty."""
+    """csv or tsv, the header first; a cell without a value is empty. Raises ValueError for a cell
+    that is more than one value."""
     # All texts are quoted: a carriage return, or a quote in a tsv, is then read back as it is.
     writer = csv.writer(
         file, delimiter=separator, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
@@ -139,17 +142,38 @@ def csv_writer(file: IO[str], columns: list[str], separator: str) -> Write:
     writer.writerow(columns)
 
     def write(rows: list[list[Any]]) -> None:
-        writer.writerows([["" if cell is None else cell for cell in row] for row in rows])
+        for row in rows:
+            for name, cell in zip(columns, row):
+                if isinstance(cell, bytes | list | dict):
+                    raise ValueError(
+                        f"csv cannot hold a {type(cell).__name__}, as column {name!r} does; "
+                        "--output FILE.parquet can"
+                    )
+            writer.writerow(["" if cell is None else cell for cell in row])
 
     return write
 
 
 def json_writer(file: IO[str], columns: list[str]) -> Write:
-    """An object per line; dates and the like as text."""
+    """An object per line; dates and the like as text. Raises ValueError for what JSON has not."""
+
+    def as_text(cell: Any) -> str:
+        if isinstance(cell, bytes):
+            raise ValueError("bytes")
+        return str(cell)
+
+    form = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=as_text)
 
     def write(rows: list[list[Any]]) -> None:
         for row in rows:
-            file.write(json.dumps(dict(zip(columns, row)), ensure_ascii=False, default=str) + "\n")
+            try:
+                line = form.encode(dict(zip(columns, row)))
+            except ValueError:
+                raise ValueError(
+                    f"JSON cannot hold NaN, infinity or bytes, as row {short(row)} does; "
+                    "--output FILE.parquet can"
+                ) from None
+            file.write(line + "\n")
 
     return write
 
@@ -184,7 +208,7 @@ def parquet_writer(path: Path, columns: list[str], source: Path) -> Iterator[Wri
             opened[0].write_table(
                 pyarrow.table([pyarrow.array(a, f.type) for a, f in zip(arrays, schema)], schema)
             )
-        except pyarrow.ArrowException as error:
+        except (pyarrow.ArrowException, OverflowError) as error:
             raise ValueError(f"{source} does not fit one type per column: {error}") from None
 
     def text_if_empty(kind: Any) -> Any:

@@ -13,7 +13,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -47,6 +48,8 @@ PARTS = {
 # What a run changes before it ends; the rest of an earlier run stays in its place until then.
 GROWING = ("config.json", "log.jsonl", "checkpoints")
 PREVIOUS = ".previous"  # where an earlier run's GROWING parts wait until the new run is whole
+# What config.json of a run has besides the command, and of which type.
+CONFIG = {"options": dict, "labels": list, "command_line": str, "environment": dict}
 INPUTS = ("model", "dataset", "train_file", "eval_file", "test_file", "features")
 
 
@@ -148,6 +151,7 @@ class Run:
             self.folder = self.result.folder = make_folder(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.take()  # again, for the folder may be new, and another run may have come first
+        self.is_open = True  # from here on an error puts back what is set aside
         if not self.resume:
             self.set_aside()
         config = {
@@ -158,7 +162,6 @@ class Run:
             "environment": environment(),
         }
         write_json(self.folder / "config.json", config)
-        self.is_open = True
 
     def set_aside(self) -> None:
         """Move an earlier run's growing parts to PREVIOUS; note which others are there."""
@@ -309,20 +312,46 @@ class RunFiles(NamedTuple):
 
 
 def read_run(folder: Path) -> RunFiles:
-    """All files of a run folder."""
+    """All files of a run folder; config is empty where config.json is not a run's. Raises
+    ValueError naming the file that is damaged."""
     records = read_log(folder / "log.jsonl")
     numbers = {"row": int, "probability": float, "label_probability": float, "loss": float}
-    return RunFiles(
-        config=read_json(folder / "config.json"),
+    words = dict.fromkeys(("split", "text", "label", "predicted_label"), str)
+    config = read_json(folder / "config.json")
+    if config.get("command") not in PARTS:
+        config = {}  # a model has a file of this name, too
+    files = RunFiles(
+        config=config,
         metrics=read_json(folder / "metrics.json"),
         steps=pd.DataFrame([record for record in records if "loss" in record]),
         evaluations=pd.DataFrame([record for record in records if "eval_loss" in record]),
-        predictions=read_csv(folder / "predictions.csv", **numbers),
+        predictions=read_csv(folder / "predictions.csv", **numbers, **words),
         explore=read_json(folder / "explore.json"),
         compare=read_json(folder / "compare.json"),
-        lengths=read_csv(folder / "lengths.csv", words=int, tokens=int),
-        map=read_csv(folder / "map.csv", x=float, y=float),
+        lengths=read_csv(folder / "lengths.csv", words=int, tokens=int, split=str, label_name=str),
+        map=read_csv(folder / "map.csv", x=float, y=float, label=str),
     )
+    if config:
+        check_files(folder, files)
+    return files
+
+
+def check_files(folder: Path, files: RunFiles) -> None:
+    """Raises ValueError naming a file that lacks what the report and compare take from it."""
+    needed: list[tuple[str, dict, str, Any]] = [
+        ("config.json", files.config, name, kind) for name, kind in CONFIG.items()
+    ]
+    for name in files.metrics:
+        if name.endswith(("accuracy", "baseline", "f1", "loss")):
+            needed.append(("metrics.json", files.metrics, name, (int, float)))
+    if len(files.lengths):
+        needed.append(("explore.json", files.explore, "limit", int))
+    if len(files.map):
+        needed.append(("metrics.json", files.metrics, "map", str))
+    for file, values, name, kind in needed:
+        if not isinstance(values.get(name), kind):
+            what = f"{name!r} is {values[name]!r}" if name in values else f"no {name!r}"
+            raise ValueError(f"{folder / file} is damaged: {what}")
 
 
 def write_csv(path: Path, table: pd.DataFrame, **form: Any) -> None:
@@ -334,7 +363,8 @@ def read_csv(path: Path, **types: type) -> pd.DataFrame:
     """A table whose cells are text, `null` and `NA` too, but for the columns given a type."""
     if not is_there(path):
         return pd.DataFrame()
-    return pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8").astype(types)
+    with named(path):
+        return pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8").astype(types)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -343,20 +373,41 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The file's object, {} where there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if is_there(path) else {}
+    """The file's object, {} where there is no file. Raises ValueError naming a damaged one."""
+    if not is_there(path):
+        return {}
+    with named(path):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("not an object")
+        return value
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of log.jsonl, up to a line that a crash cut short."""
+    """The records of log.jsonl, up to a line that a crash cut short. Raises ValueError naming a
+    file that is damaged in another way."""
     records: list[dict[str, Any]] = []
     if is_there(path):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+        with named(path):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    record = json.loads(line)
+                except json.JSONDecodeError:
+                    break
+                if not isinstance(record, dict) or type(record.get("step")) is not int:
+                    raise ValueError(f"no record of a step: {line:.50}")
+                records.append(record)
     return records
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Inside, an error in what a file holds is raised with the file's name."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} is damaged: {what}") from None
 
 
 def is_there(path: Path) -> bool:

@@ -14,7 +14,7 @@ from train.device import choose_precision
 from train.forward import model_folder
 from train.inside import inside
 from train.options import TraceOptions
-from train.report.inside import write_page
+from train.report.inside import is_page, write_page
 from train.runs import Result
 
 TOP = 5
@@ -23,6 +23,8 @@ TOP = 5
 def run(options: TraceOptions) -> Result:
     """Print each text's tokens, the model's parameters, shapes, attention, and the answer; with
     --page, write the page that looks inside."""
+    if options.page is not None:
+        check_page(Path(options.page))
     name = model_folder(options.model)
     tokenizer = WordPieceTokenizer.from_pretrained(name)
     model = model_class(tensor_names(name)).from_pretrained(name)
@@ -37,6 +39,16 @@ def run(options: TraceOptions) -> Result:
         write_page(Path(options.page), traces, options.model)
         print(f"page: {options.page}")
     return Result(model=model, tokenizer=tokenizer)
+
+
+def check_page(path: Path) -> None:
+    """Raises where the page cannot be written, or would take the place of something else."""
+    if path.suffix.lower() != ".html":
+        raise ValueError(f"--page {path}: name a file that ends in .html")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"--page {path}: there is no folder {path.parent}")
+    if path.exists() and not (path.is_file() and is_page(path)):
+        raise FileExistsError(f"--page {path} exists, and is no page of trace; name another file")
 
 
 def show_text(text: str, tokenizer: WordPieceTokenizer, model: PretrainedModel) -> None:

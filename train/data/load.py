@@ -85,6 +85,8 @@ def class_names(rows: Rows, options: DataOptions) -> list[str | None]:
     for row, text in enumerate(rows.texts):
         if row not in empty:
             check_text(text, f"{rows.source}: the text in row {row + 1}")
+            if isinstance(rows.labels[row], str):
+                check_text(rows.labels[row], f"{rows.source}: the label in row {row + 1}")
     cells = [None if row in empty else label for row, label in enumerate(rows.labels)]
     names = without_ignored(to_names(cells, rows.source), rows.source)
     if not any(names):

@@ -13,7 +13,9 @@ from train.data.table import Table, choose_columns, short
 def json_table(path: Path, suffix: str, wanted: dict[str, str] | None) -> Table:
     """A list of objects, or an object per line (which many write into a .json file as well)."""
     records = json_records(path, suffix)
-    place, first = next(records, (str(path), {}))
+    place, first = next(records, ("", {}))
+    if place and not first:
+        raise ValueError(f"{place}: this object is empty; the first one names the columns")
     columns = list(first)
     names = [columns[i] for i in choose_columns(path, columns, wanted)] if columns else []
 

@@ -33,14 +33,15 @@ def open_table(path: Path, layout: Layout, wanted: dict[str, str] | None = None)
         raise ValueError(f"--separator {layout.separator!r} cannot stand between cells")
     if layout.separator == "\\t":  # as shells pass on what is meant as a tab
         layout = layout._replace(separator="\t")
+    has_cells = suffix in (".csv", ".tsv", ".txt") and not path.is_dir()
+    if layout != Layout() and not has_cells:
+        raise ValueError(f"{path}: --separator, --no-header are for csv, tsv and txt files")
     if path.is_dir():
         return class_folder(path, wanted)
-    if suffix in (".csv", ".tsv"):
-        return delimited(path, layout, wanted)
     if suffix == ".txt":
         return text_and_label(path, layout, wanted)
-    if layout != Layout():
-        raise ValueError(f"{path}: --separator, --no-header are for csv, tsv and txt files")
+    if has_cells:
+        return delimited(path, layout, wanted)
     if suffix == ".parquet":
         return parquet_table(path, wanted)
     return json_table(path, suffix, wanted)

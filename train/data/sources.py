@@ -39,6 +39,7 @@ class Rows(NamedTuple):
 def read_splits(options: DataOptions) -> dict[str, Rows]:
     """The splits, train first, from wherever the options say."""
     wanted = {"--text-column": options.text_column, "--label-column": options.label_column}
+    check_one_source(options)
     if not isinstance(options.dataset, str):
         return from_python(options.dataset, wanted)
     files = find_files(options)
@@ -49,6 +50,16 @@ def read_splits(options: DataOptions) -> dict[str, Rows]:
         raise ValueError("--dataset-config is for data sets of the Hub")
     layout = Layout(options.separator, named_columns(options))
     return {split: read_file(path, layout, wanted) for split, path in files.items()}
+
+
+def check_one_source(options: DataOptions) -> None:
+    """Raises ValueError where a data set and a file are named: one of them would not be read."""
+    names = ("train_file", "eval_file", "test_file")
+    files = [name for name in names if getattr(options, name) is not None]
+    # Not named: the default, and what --demo stands for. (A resumed run's options are all given.)
+    unnamed = (DataOptions.dataset, "demo" if options.demo else None)
+    if files and not (isinstance(options.dataset, str) and options.dataset in unnamed):
+        raise ValueError(f"--dataset and --{files[0].replace('_', '-')}, not both")
 
 
 def named_columns(options: DataOptions | PredictOptions) -> list[str] | None:
@@ -184,8 +195,10 @@ def rows_of_dataset(data: Any, source: str, wanted: dict[str, str]) -> Rows:
 
 
 def cells_of(column: pd.Series) -> list[Any]:
-    """Python's values; None for what pandas calls missing, but for NaN among real numbers."""
-    if pd.api.types.is_float_dtype(column.dtype) and isinstance(column.dtype, np.dtype):
+    """Python's values; None for what pandas calls missing, but for NaN among real numbers. (Whole
+    numbers with a gap are floats in pandas.)"""
+    is_float = pd.api.types.is_float_dtype(column.dtype) and isinstance(column.dtype, np.dtype)
+    if is_float and not (column.dropna() % 1 == 0).all():
         return column.tolist()
     missing = column.isna()
     return [None if gone else cell for cell, gone in zip(column.tolist(), missing)]

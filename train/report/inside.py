@@ -30,6 +30,11 @@ def write_page(path: Path, traces: list[dict[str, Any]], model: str) -> None:
     write_text(path, page)
 
 
+def is_page(path: Path) -> bool:
+    """Whether `write_page` has written the file: it names the command for another text."""
+    return f"<code>{PROGRAM} trace --model ".encode() in path.read_bytes()
+
+
 def packed(trace: dict[str, Any]) -> dict[str, Any]:
     """The same with attentions and states as base64 of binary numbers.
 
