@@ -2,6 +2,7 @@
 
 import os
 import stat
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +15,8 @@ def write_whole(file: Path, write: Callable[[Path], object]) -> None:
     Renaming within one folder is atomic (POSIX rename), so a crash at any moment leaves either file
     whole. Raises OSError (disk full, no permission) with the old file untouched and nothing left.
     """
-    temporary = file.with_name(file.name + ".tmp")
-    # Of a process that was killed, or a symbolic link that would lead the content elsewhere.
-    temporary.unlink(missing_ok=True)
+    # A name of its own: two processes may write the same file at the same time.
+    temporary = file.with_name(f"{file.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         # O_EXCL: a new file, never one that a link leads to. Its permissions are those of every
         # new file here; safetensors would give it 0600, so that only its owner could read it.

@@ -17,7 +17,7 @@ TIED = "vocab_projector.weight"  # the masked-word head's second name for the wo
 
 
 class NoInit(TorchFunctionMode):
-    """Inside, torch.nn.init does nothing: parameters that are about to be read from a file need no
+    """Inside, torch.nn.init draws nothing: parameters that are about to be read from a file need no
     random numbers first (drawing 66 million takes longer than reading them)."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -4,6 +4,7 @@ Devlin et al., arXiv 1810.04805, trained BERT by the first and used it for the s
 has no pooler, so its classifier brings a layer of its own (`pre_classifier`).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,15 +85,38 @@ class DistilBertForMaskedLM(PretrainedModel):
         return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
-def check_class_ids(model: "Classifier", input_ids: Tensor, labels: Tensor | None) -> None:
-    """Raises ValueError where labels (B,) are not one class id per text, or the model is for
-    another problem than choosing one class."""
-    if labels is not None and model.distilbert.check_inputs:
-        model.config.check_single_label()
-        check_labels(labels, (len(input_ids),), len(model.config.id2label))
+class Classifier(PretrainedModel):
+    """What both classifiers share: [CLS]'s last hidden state goes through `head`."""
+
+    distilbert: DistilBertModel
+    head: Callable[[Tensor], Tensor]  # last hidden state of [CLS] (..., D) -> logits (..., C)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> HeadOutput:
+        """labels: (B,) class ids -> logits (B, C)."""
+        if labels is not None and self.distilbert.check_inputs:
+            self.config.check_single_label()
+            check_labels(labels, (len(input_ids),), len(self.config.id2label))
+        states = attentions = None
+        if output_hidden_states or output_attentions:
+            last, states, attentions = self.distilbert(
+                input_ids, attention_mask, output_hidden_states, output_attentions
+            )
+            pooled = last[:, 0]
+        else:  # nobody will see the last block's other tokens
+            pooled = self.distilbert.first_token(input_ids, attention_mask)
+        logits = self.head(pooled)  # (B, C)
+        loss = None if labels is None else cross_entropy(logits, labels)
+        return HeadOutput(loss, logits, states, attentions)
 
 
-class BertForSequenceClassification(PretrainedModel):
+class BertForSequenceClassification(Classifier):
     """BERT's classifier on the folded encoder: for answers of a fine-tuned BERT, not for training.
 
     What DistilBERT left out is here: the *pooler*, a linear layer with tanh on the last hidden
@@ -116,29 +140,12 @@ class BertForSequenceClassification(PretrainedModel):
         pooled = torch.tanh(self.bert_pooler(first))  # (..., D)
         return self.bert_classifier(self.dropout(pooled))
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-    ) -> HeadOutput:
-        """labels: (B,) class ids -> logits (B, C)."""
-        check_class_ids(self, input_ids, labels)
-        encoded = self.distilbert(
-            input_ids, attention_mask, output_hidden_states, output_attentions
-        )
-        logits = self.head(encoded.last_hidden_state[:, 0])  # (B, C)
-        loss = None if labels is None else cross_entropy(logits, labels)
-        return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
-
     def save_pretrained(self, folder: str | Path) -> None:
         """Raises ValueError: what was folded cannot be written as the BERT it was."""
         raise ValueError("a BERT classifier is not saved; fine-tune it, which makes a DistilBERT")
 
 
-class DistilBertForSequenceClassification(PretrainedModel):
+class DistilBertForSequenceClassification(Classifier):
     """Classifier: a score for every class, from the last hidden state of the first token, [CLS].
 
     pre_classifier (D -> D), ReLU, dropout, classifier (D -> C)."""
@@ -155,31 +162,6 @@ class DistilBertForSequenceClassification(PretrainedModel):
     def head(self, first: Tensor) -> Tensor:
         """Last hidden state of [CLS] (..., D) -> logits (..., C)."""
         return self.classifier(self.dropout(F.relu(self.pre_classifier(first))))
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-    ) -> HeadOutput:
-        """labels: (B,) class ids -> logits (B, C)."""
-        check_class_ids(self, input_ids, labels)
-        states = attentions = None
-        if output_hidden_states or output_attentions:
-            last, states, attentions = self.distilbert(
-                input_ids, attention_mask, output_hidden_states, output_attentions
-            )
-            pooled = last[:, 0]
-        else:  # nobody will see the last block's other tokens
-            pooled = self.distilbert.first_token(input_ids, attention_mask)
-        logits = self.head(pooled)  # (B, C)
-        loss = None if labels is None else cross_entropy(logits, labels)
-        return HeadOutput(loss, logits, states, attentions)
-
-
-Classifier = BertForSequenceClassification | DistilBertForSequenceClassification
 
 
 def model_class(names: set[str]) -> type[PretrainedModel]:

@@ -7,8 +7,8 @@ are written as integers times a scale, and the sums are scaled back. Where somet
   outlier makes all tokens coarser, and a text's answer depends a little on its batch. This is the
   larger loss, above all after GELU (lin2), where each token is scaled first (Int8PerToken).
 - products and sums: nothing, in int32. Only the result is rounded again, as a float32.
-All other layers stay float32, for they cost little, and so does what follows the attention of the
-last block: its error is that of the answer, and a classifier computes it for [CLS] alone.
+All other layers stay float32, for they cost little, and so does what follows the last block's
+attention: its error is that of the answer, and a classifier computes it for [CLS] alone.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ class Int8Linear(nn.Linear):
             raise ArithmeticError("the model's weights hold NaN or infinity")
         self.weight, self.bias = layer.weight, layer.bias
         rows = quantise_weight(layer.weight.detach(), limit)
-        usual = torch.backends.quantized.engine  # FBGEMM, which makes little of VNNI
+        usual = torch.backends.quantized.engine  # FBGEMM, which gains little from VNNI
         torch.backends.quantized.engine = "onednn" if torch.cpu._is_vnni_supported() else "fbgemm"
         with warnings.catch_warnings(action="ignore"):  # of 8-bit tensors, that torch may drop them
             packed = torch._make_per_channel_quantized_tensor(*rows, axis=0)
@@ -88,10 +88,9 @@ class Int8PerToken(Int8Linear):
 
 @functools.cache
 def weight_limit() -> int:
-    """The largest integer for a weight, 127 or 64, found by trying both.
-
-    CPUs without VNNI add two products in 16 bits, cut off at 32,767: 2 x 255 x 127 is over it, with
-    64 it is not. Raises ValueError where torch has no right kernel for this CPU."""
+    """The largest integer for a weight, found by trying: 127, or 64 on CPUs without VNNI, which add
+    two products in 16 bits, cut off at 32,767 (2 x 255 x 127 is over it). Raises ValueError where
+    torch has no right kernel for this CPU."""
     layer, x = nn.utils.skip_init(nn.Linear, 64, 32), torch.ones(4, 64)
     layer.weight.data, layer.bias.data = torch.ones(32, 64), torch.zeros(32)
     with contextlib.suppress(RuntimeError, AttributeError):

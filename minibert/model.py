@@ -152,7 +152,8 @@ class MultiHeadSelfAttention(nn.Module):
 
 
 class FFN(nn.Module):
-    """Feed-forward network: two linear layers, GELU between them, on each token by itself."""
+    """Feed-forward network: two linear layers and GELU (by config ReLU) between them, on each token
+    by itself."""
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__()

@@ -114,7 +114,8 @@ def open_checkpoint(source: hub.Source) -> Iterator[dict[str, Entry]]:
         try:
             yield read_header(files, has_bert_names)
         except (ValueError, SafetensorError) as error:
-            raise ValueError(f"{paths[0]}: {error}") from None
+            where = paths[0] if len(paths) == 1 else paths[0].parent  # split into several files
+            raise ValueError(f"{where}: {error}") from None
 
 
 def weight_files(source: hub.Source) -> list[Path]:

@@ -139,6 +139,17 @@ def test_all_of_the_state_comes_back(tmp_path, tokenizer, precision):
     assert contents(again) == contents(snapshot)
 
 
+@pytest.mark.parametrize("name", ["history.json", "model.safetensors"])
+def test_a_checkpoint_without_one_of_its_files_is_not_used(run_folder, capsys, name):
+    state = run_folder / "checkpoints" / "step-6" / "state.json"
+    saved = json.loads(state.read_text())
+    del saved["sha256"][name]
+    state.write_text(json.dumps(saved))
+    (state.parent / name).unlink()
+    step, _ = load_newest(run_folder, build())
+    assert step == 5 and f"no sha256 of {name}" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def two_checkpoints(tmp_path_factory, tokenizer) -> Path:
     """A run folder with step-5 and step-6, to be copied before it is changed."""

@@ -354,8 +354,6 @@ def test_nothing_is_held_out_where_there_is_a_validation_split_or_the_share_is_0
     whole = data._replace(splits=data.splits | {"validation": data.splits["test"]})
     assert hold_out(whole, 0.1, seed=0) is whole
     assert list(hold_out(classes_of(1, 1), 0.1, seed=0).splits) == ["train", "test"]
-    with pytest.raises(ValueError, match="--eval-share 1"):
-        hold_out(data, 1, seed=0)
 
 
 def test_the_description_says_what_was_held_out():

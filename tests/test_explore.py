@@ -11,6 +11,8 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 import train
 from train.findings import typical_words
+from train.report.page import majority
+from train.runs import read_run
 
 
 @pytest.fixture
@@ -154,6 +156,21 @@ def test_the_baseline_is_the_training_splits_commonest_label_in_every_split(
     assert train["majority baseline (joy)"] == pytest.approx(5 / 7)
     assert test["majority baseline (joy)"] == 1 / 2
     assert train["largest / smallest class"] == 5 / 2
+
+
+def test_of_labels_equally_common_the_baseline_is_the_one_of_the_lowest_id(
+    command, tmp_path
+) -> None:
+    """As in probe and finetune. 9 comes before 10, though "10" comes before "9"."""
+    rows = "text,label\na,10\nb,9\nc,10\nd,9\n"
+    (tmp_path / "a.csv").write_text(rows, encoding="utf-8")
+    (tmp_path / "b.csv").write_text("text,label\ne,9\nf,9\ng,10\n", encoding="utf-8")
+    files = ("--train-file", str(tmp_path / "a.csv"), "--test-file", str(tmp_path / "b.csv"))
+    explored = command("explore", *files, report=True)
+    assert "majority baseline (9)" in explored.out
+    assert majority(read_run(explored.folder)) == ("9", pytest.approx(2 / 3))
+    probed = command("probe", *files, "--eval-share", "0", to="probed")
+    assert probed.metrics["test_baseline"] == pytest.approx(2 / 3)
 
 
 def test_tables_reach_the_terminal_and_lengths_a_file(explore, troubled, tmp_path) -> None:

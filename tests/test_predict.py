@@ -13,7 +13,7 @@ import torch
 import train.predict
 from minibert import DistilBertForSequenceClassification
 from tests import ROOT
-from tokenizer import WordPieceTokenizer
+from tokenizer import WordPieceTokenizer, tokenizer_json
 from train.data import EMOTION_LABELS
 from train.options import PredictOptions
 from train.predict import print_answer, shorten
@@ -279,3 +279,22 @@ def test_what_a_format_cannot_hold_is_refused(command, tmp_path, column, output,
     assert (
         command("predict", "--file", str(tmp_path / "a.parquet"), "--output", str(out)).status == 0
     )
+
+
+@pytest.mark.parametrize("wish", ["left", "long words"])
+def test_a_long_text_is_whole_for_a_tokenizer_that_needs_more_than_its_beginning(tmp_path, wish):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ngood\nbad\nz\n##z\n")
+    if wish == "left":
+        (tmp_path / "tokenizer_config.json").write_text('{"truncation_side": "left"}')
+    tokenizer = WordPieceTokenizer.from_pretrained(tmp_path)
+    if wish == "long words":  # which only a tokenizer.json can ask for
+        saved = json.loads(tokenizer_json.source(tokenizer.rules, True))
+        saved["model"]["max_input_chars_per_word"] = 1000
+        (tmp_path / "tokenizer.json").write_text(json.dumps(saved), encoding="utf-8")
+        tokenizer = WordPieceTokenizer.from_pretrained(tmp_path)
+    text = "z" * 500 + " good" * 10_000 + " bad" * 100
+    whole, short = (
+        tokenizer(t, truncation=True, max_length=400)["input_ids"]
+        for t in (text, shorten(text, 400, tokenizer))
+    )
+    assert whole == short

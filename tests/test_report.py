@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 import sys
 import warnings
@@ -18,6 +19,7 @@ from train.metrics import predictions
 from train.options import FinetuneOptions, ProbeOptions
 from train.report import write_report
 from train.report.plots import COLOURS, colour, shortened
+from train.report.summary import verdicts
 from train.runs import Run, read_run, write_csv
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
@@ -33,6 +35,7 @@ def run_folder(tmp_path) -> Path:
     run.log({"step": n, "loss": 2 / n, "lr": 1e-5, "grad_norm": 1.0} for n in range(1, 9))
     run.log([{"step": 9, "loss": float("nan"), "lr": 1e-5, "grad_norm": float("nan")}])
     figures = {"eval_loss": 0.5, "eval_accuracy": 0.7, "eval_f1": 0.7, "eval_macro_f1": 0.6}
+    figures["eval_baseline"] = 0.4
     run.log([{"step": 9, "epoch": 1.0, **figures}, {"step": 18, "epoch": 2.0, **figures}])
     run.write_metrics({"global_step": 9, **figures})
     texts = [HOSTILE, "null", "quite a\rcarriage return", *(f"text {i}" for i in range(57))]
@@ -371,3 +374,16 @@ def test_the_page_fits_a_phone_and_follows_its_darkness(run_folder, browse) -> N
     dark = page.evaluate(paper)
     assert page.troubles == []
     assert dark != browse(report).evaluate(paper) == "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize(
+    ("losses", "step"),
+    [([1, 2, 3], None), ([1, math.nan, 0.5], None), ([1, math.inf, math.nan], 2), ([math.nan], 1)],
+)
+def test_a_run_has_diverged_if_its_losses_do_not_come_back(run_folder, losses, step) -> None:
+    """In fp16 single steps overflow and are skipped."""
+    files = read_run(run_folder)._replace(
+        steps=pd.DataFrame({"step": range(1, len(losses) + 1), "loss": losses})
+    )
+    found = [verdict.words for verdict in verdicts(files) if verdict.kind == "diverged"]
+    assert found == ([f"The training loss is not finite from step {step} on."] if step else [])

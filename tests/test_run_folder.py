@@ -5,14 +5,18 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
 
 import pytest
 
+from minibert.atomic import write_whole
 from tests import ROOT
 from train.__main__ import main
 from train.folders import make_folder
-from train.options import ExploreOptions
+from train.options import ExploreOptions, FinetuneOptions
 from train.runs import PREVIOUS, Run
 
 
@@ -154,12 +158,41 @@ def test_a_link_in_the_folder_is_not_followed(command, tmp_path, part) -> None:
     assert contents(outside) == {outside / "loss.png": b"mine"}
 
 
-def test_a_link_under_a_temporary_name_is_not_written_through(command, tmp_path) -> None:
+def test_a_link_under_a_temporary_name_is_not_written_through(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("minibert.atomic.uuid.uuid4", lambda: UUID(int=0))
     (tmp_path / "mine").write_text("mine")
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json.tmp").symlink_to(tmp_path / "mine")
-    assert command("explore", "--overwrite").status == 0
-    assert (tmp_path / "mine").read_text() == "mine"
+    (tmp_path / "a.json.00000000.tmp").symlink_to(tmp_path / "mine")
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "a.json", lambda beside: beside.write_text("new"))
+    assert (tmp_path / "mine").read_text() == "mine" and not (tmp_path / "a.json").exists()
+
+
+def test_two_writers_of_one_file_leave_one_of_the_two_whole(tmp_path) -> None:
+    file, both = tmp_path / "a.txt", threading.Barrier(2, timeout=60)
+
+    def content(letter: str):
+        def write(beside) -> None:
+            with beside.open("w") as opened:
+                opened.write(letter)
+                opened.flush()
+                both.wait()  # now both are half done
+                opened.write(letter)
+
+        return write
+
+    with ThreadPoolExecutor(2) as threads:
+        done = [threads.submit(write_whole, file, content(letter)) for letter in "ab"]
+        assert [writer.result() for writer in done] == [None, None]
+    assert file.read_text() in ("aa", "bb") and list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_that_is_refused_is_not_locked(trained) -> None:
+    (trained / "log.jsonl").unlink()
+    (trained / "log.jsonl").symlink_to(trained / "config.json")
+    options = FinetuneOptions(demo=True, output_dir=str(trained), overwrite=True)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"log\.jsonl"):
+            Run("finetune", options)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

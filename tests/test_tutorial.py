@@ -179,7 +179,9 @@ def test_the_feature_matrix_has_a_row_per_text(emotions, tokenizer) -> None:
 
 def test_always_joy_is_right_in_0352_of_the_cases(emotions, tokenizer) -> None:
     """The tutorial's DummyClassifier: here explore and probe count it."""
-    _, validation, _ = splits(to_frame(emotions, tokenizer), limit=512).to_dict("records")
+    _, validation, _ = splits(to_frame(emotions, tokenizer), emotions.labels, limit=512).to_dict(
+        "records"
+    )
     assert validation["majority baseline (joy)"] == 0.352
 
 

@@ -15,7 +15,7 @@ def find(name: str | os.PathLike[str]) -> dict[str, Path]:
         names = ("vocab.txt", "tokenizer_config.json")
     found: dict[str, Path] = {}
     for filename in names:
-        # A tokenizer.json holds what these do; not asked for: of the Hub, each is a request.
+        # A tokenizer.json holds what these files do. Each that is not asked for saves a request.
         if "tokenizer.json" in found and filename in ("vocab.txt", "added_tokens.json"):
             continue
         path = source.optional(filename)

@@ -103,7 +103,7 @@ def to_tensors(
         else:
             width = np.shape(padding)  # () for numbers, (2,) for offsets
             array = np.full(is_token.shape + width, padding, dtype=np.int64)
-            # All rows end to end, written to the tokens' places in one step.
+            # All rows end to end, written to the tokens' places in one step. one: number or pair.
             one = np.dtype((np.int64, width))
             array[is_token] = np.fromiter(chain.from_iterable(values), one, count=sum(sizes))
         encoding[name] = array

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 # Steps per shuffled window. Wider windows mean less padding: tweets in steps of 32 are 3.1 % of it
-# with windows of 50 steps, 1.1 % with 200. Narrower ones mean more chance in who meets whom; with
-# 200 a step's texts are still drawn from several times as many of the same length.
+# with windows of 50 steps, 1.1 % with 200. In narrower ones texts of other lengths meet more
+# often; with 200 a step's texts are still drawn from several times as many of the same length.
 WINDOW_STEPS = 200
 # Tokens (padding included) per forward pass without gradients. A CPU is fastest where a batch fits
 # its caches; a GPU needs enough work for all its cores. Tokens, not texts: time and memory follow
@@ -40,7 +40,7 @@ class TokenIds(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """The texts of all parts, in order."""
-        return cls(*map(np.concatenate, zip(*parts)))
+        return cls(*map(np.concatenate, zip(*parts)))  # zip: all ids, then all lengths
 
     @property
     def ends(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import inspect
 import types
 import typing
 from typing import Any, NoReturn
@@ -60,7 +61,7 @@ def add_fields(parser: argparse.ArgumentParser, options_class: type[Options]) ->
     """A command-line argument for each field, under the heading of the class that defines it."""
     headings: dict[str, str] = {}  # of every field
     for parent in reversed(options_class.__mro__):
-        for name in vars(parent).get("__annotations__", ()):
+        for name in inspect.get_annotations(parent):
             headings.setdefault(name, getattr(parent, "group", ""))
     fields = dataclasses.fields(options_class)  # type: ignore[arg-type]
     for heading in sorted(set(headings.values()) - {""}, key=GROUPS.index):

@@ -11,7 +11,15 @@ from train.runs import Result, Run, RunFiles, read_run, write_json
 from train.tables import none_for_nan, number, print_table
 
 POINTS = 500  # of each training curve in compare.json
-NOT_COMPARED = ("output_dir", "overwrite", "resume", "device", "save_steps", "save_minutes")
+NOT_COMPARED = (
+    "output_dir",
+    "overwrite",
+    "resume",
+    "device",
+    "no_cache",
+    "save_steps",
+    "save_minutes",
+)
 FIGURES = ("accuracy", "baseline", "f1", "macro_f1", "loss")
 
 

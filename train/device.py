@@ -90,7 +90,9 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux":
         with suppress(AttributeError):  # other C libraries have no mallopt
             c = ctypes.CDLL(None)
-            c.mallopt(-4, 0)  # M_MMAP_MAX of <malloc.h>: no block comes from the system alone
+            c.mallopt(
+                -4, 0
+            )  # M_MMAP_MAX of <malloc.h>: no block has pages of its own, to be given back
             c.mallopt(-1, 2**30)  # M_TRIM_THRESHOLD: what may lie free at the heap's end
 
 
@@ -188,10 +190,10 @@ class Processes(NamedTuple):
 ALONE = Processes()
 
 
-def start_processes() -> Processes:
+def start_processes() -> None:
     """Join the process group if torchrun started this process; each takes its own GPU."""
     if "RANK" not in os.environ:
-        return ALONE
+        return
     if torch.cuda.is_available():
         # Other launchers than torchrun set RANK alone, and show each process one GPU.
         gpu = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -201,7 +203,6 @@ def start_processes() -> Processes:
         dist.init_process_group("cpu:gloo,cuda:nccl", timeout=TIMEOUT, device_id=gpu)
     else:
         dist.init_process_group("gloo", timeout=TIMEOUT)
-    return current_processes()
 
 
 def current_processes() -> Processes:

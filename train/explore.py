@@ -37,7 +37,7 @@ def run(options: ExploreOptions) -> Result:
         texts = to_frame(data, tokenizer, cache)
         tables = {
             "classes": classes(texts, data.labels),
-            "splits": splits(texts, limit),
+            "splits": splits(texts, data.labels, limit),
             "words per text": words_per_text(texts, data.labels),
             "shared between splits": shared(texts),
             "same text, different labels": conflicts(texts),
@@ -77,6 +77,7 @@ def to_frame(data: Data, tokenizer: WordPieceTokenizer, cache: Path | None = Non
         encoded = token_ids(rows["text"], tokenizer, cache, split)
         df["tokens"] = encoded.lengths.astype(np.int64)
         is_unknown = encoded.ids == tokenizer.unk_token_id
+        # reduceat: a sum from each text's first token to the next text's.
         df["unknown"] = np.add.reduceat(is_unknown, encoded.ends - encoded.lengths, dtype=np.int64)
         frames.append(df)
         digests.append(digests_of_ids(encoded))
@@ -113,12 +114,13 @@ def classes(texts: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return counts.rename_axis("id").reset_index()
 
 
-def splits(texts: pd.DataFrame, limit: int) -> pd.DataFrame:
+def splits(texts: pd.DataFrame, names: list[str], limit: int) -> pd.DataFrame:
     """A row per split: accuracy of the majority baseline, imbalance, repeats, tokens."""
     # The baseline answers the commonest label of the training split, in every split: what a
     # classifier gets that has learnt how often the labels occur, and nothing of the texts.
     first = texts["split"].iloc[0]
-    majority = texts.loc[texts["split"] == first, "label_name"].mode()[0]
+    counts = texts.loc[texts["split"] == first, "label_name"].value_counts()
+    majority = counts.reindex(names, fill_value=0).idxmax()  # of equals that of the lowest id
     rows = []
     for split, df in texts.groupby("split", sort=False):
         counts = df["label_name"].value_counts()

@@ -102,6 +102,8 @@ def typical_words(texts: pd.DataFrame, names: list[str]) -> dict[str, list[dict[
     for counter, name in zip(counters, names[:CLASSES]):
         counts = np.array([counter[word] for word in words], float)
         ours, theirs = counts + prior, overall - counts + prior
+        # (W,) each: a word's odds are its count over that of all other words. 1/ours + 1/theirs is
+        # the variance of the difference of the two logarithms.
         odds = [np.log(side / (side.sum() - side)) for side in (ours, theirs)]
         z = (odds[0] - odds[1]) / np.sqrt(1 / ours + 1 / theirs)
         best = np.argsort(-z, kind="stable")[:TYPICAL]

@@ -43,7 +43,7 @@ def inside(text: str, tokenizer: WordPieceTokenizer, model: PretrainedModel) -> 
         "pieces": steps.pieces,
         "tokens": tokenizer.convert_ids_to_tokens(encoded.input_ids),
         "input_ids": encoded.input_ids,
-        "attentions": [weights[0] for weights in out.attentions],
+        "attentions": torch.stack(out.attentions)[:, 0],  # (L, H, S, S)
         "states": states,
         "norms": states.norm(dim=-1),
         "plane": plane(states),
@@ -55,7 +55,7 @@ def inside(text: str, tokenizer: WordPieceTokenizer, model: PretrainedModel) -> 
     return {
         name: value.detach().tolist() if isinstance(value, Tensor) else value
         for name, value in found.items()
-    } | {"attentions": [weights.detach().tolist() for weights in found["attentions"]]}
+    }
 
 
 def answer_position(

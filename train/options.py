@@ -19,7 +19,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from train.folders import LARGE
 
@@ -32,7 +32,8 @@ MAX_SEED = 2**32 - 1  # numpy's
 
 def flag(default: Any, help: str, at_least: float | None = None, **metadata: Any) -> Any:
     """A field of an options class. `at_least` is the smallest value allowed, `at_most` the largest;
-    `choices`, `nargs` and `positional` mean what they do in argparse."""
+    `choices` and `nargs` are argparse's; `positional`: typed without a flag; `required`: what is
+    said where it is missing."""
     metadata |= {"help": help, "at_least": at_least}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -92,10 +93,6 @@ class Options:
             if value is not True:
                 words += value if isinstance(value, tuple) else [str(value)]
         return shlex.join(words) + comment
-
-    def replace(self, **changes: Any) -> Self:
-        """The same options but for the changes."""
-        return type(self)(**self.given | changes)
 
 
 @dataclass(frozen=True, init=False)

@@ -157,7 +157,10 @@ def shorten(text: str, limit: int, tokenizer: Any) -> str:
     """The beginning of a long text that has the same first `limit` tokens.
 
     No token goes over a space, so a text cut at a space has the tokens of the whole one up to
-    there; and if these are enough, the rest need not be looked at."""
+    there; and if these are enough, the rest need not be looked at. Not so for a tokenizer that
+    keeps the end of a text, or knows longer words: it gets the whole one."""
+    if tokenizer.truncation_side == "left" or tokenizer.rules.max_chars > 200:
+        return text
     length = LONG_TEXT
     while length < len(text):
         # A copy of this part alone: a word that goes on is over 100 characters in both.

@@ -1,9 +1,10 @@
 """The run folder: every file that a command leaves in it, written and read back here.
 
-config.json, log.jsonl, metrics.json, predictions.csv, explore.json, lengths.csv, map.csv, final/,
-checkpoints/, plots/, report.html. A json or csv file is written beside its place and renamed, so
-that a reader finds the whole old file or the whole new one. log.jsonl alone grows by appending: its
-last line may be cut short, and is then left out when it is read.
+config.json, log.jsonl, metrics.json, predictions.csv, suspects.csv, explore.json, compare.json,
+lengths.csv, map.csv, final/, checkpoints/, plots/, report.html. A json or csv file is written
+beside its place and renamed, so that a reader finds the whole old file or the whole new one.
+log.jsonl alone grows by appending: its last line may be cut short, and is then left out when it is
+read.
 """
 
 import csv
@@ -90,7 +91,11 @@ class Run:
             raise PermissionError(f"--output-dir {self.folder}: cannot write to {parent}")
         self.check_inputs()
         if self.folder.is_dir() and current_processes().is_main:
-            self.take()
+            try:
+                self.take()
+            except BaseException:
+                self.release()  # `with` has not begun, so __exit__ will not do it
+                raise
 
     def check_inputs(self) -> None:
         """Raises ValueError where the folder holds what the run reads: it would be overwritten."""
@@ -111,7 +116,6 @@ class Run:
         if self.lock is None:
             self.lock = lock(self.folder)
         if any(self.folder.iterdir()) and not (self.resume or self.options.overwrite):
-            self.release()
             raise FileExistsError(
                 f"--output-dir {self.folder} is not empty; name another folder, or add "
                 "--overwrite" + (" or --resume" if hasattr(self.options, "resume") else "")
@@ -133,7 +137,6 @@ class Run:
             what = f"a run of {owner}; name another folder"
         else:
             return
-        self.release()
         raise FileExistsError(f"--output-dir {self.folder} holds {what}")
 
     def release(self) -> None:
@@ -171,7 +174,7 @@ class Run:
             return
         previous.mkdir(exist_ok=True)
         for part in set(there) & set(GROWING):
-            if (previous / part).exists():  # of a run that was to be overwritten and not yet is
+            if (previous / part).exists():  # set aside by a run that was interrupted
                 remove(self.folder / part)
             else:
                 os.rename(self.folder / part, previous / part)

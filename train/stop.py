@@ -93,7 +93,7 @@ class StopRequest:
     def at_once(self) -> Iterator[None]:
         """Raise Stopped in the middle of this block: for long work that leaves the state of the
         training as it is, such as an evaluation. One of several processes must not do that, for
-        the others would wait for its share of the texts for ever."""
+        the others would wait for its share of the texts forever."""
         self.may_raise = self.is_alone
         try:
             if self.may_raise and self.number:

@@ -56,7 +56,7 @@ def show_text(text: str, tokenizer: WordPieceTokenizer, model: PretrainedModel) 
     limit = model.config.max_position_embeddings
     ids = tokenizer(text, truncation=True, max_length=limit)["input_ids"]
     pieces = tokenizer.convert_ids_to_tokens(ids)
-    input_ids = torch.tensor([ids], device=next(model.parameters()).device)  # (1, S)
+    input_ids = torch.tensor([ids], device=model.device)  # (1, S)
     with torch.inference_mode():
         out = model(input_ids, output_hidden_states=True, output_attentions=True)
 

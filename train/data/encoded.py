@@ -8,7 +8,6 @@ tokenizer, the tokenizer's code), so it is never out of date, and it can be dele
 import hashlib
 import os
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -74,7 +73,7 @@ def chunks(texts: pd.Series) -> Iterator[list[str]]:
 def make(
     texts: pd.Series, tokenizer: WordPieceTokenizer, path: Path | None, title: str
 ) -> TokenIds:
-    """The ids, encoded now. A file that cannot be written is said, and does not stop the run."""
+    """The ids, encoded now. If the file cannot be written, a line says so, and the run goes on."""
     if path:
         try:
             write(path, encode_chunks(texts, tokenizer, title))
@@ -118,10 +117,7 @@ def write(path: Path, parts: Iterator[TokenIds]) -> None:
             file.write(all_lengths.data)
             file.write(digest.digest())
 
-    # A name of its own: two runs may write the same file at the same time.
-    mine = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.ids")
-    write_whole(mine, write_parts)
-    os.replace(mine, path)
+    write_whole(path, write_parts)
 
 
 def read(path: Path, n_texts: int) -> TokenIds | None:

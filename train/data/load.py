@@ -154,8 +154,6 @@ def check_classes(labels: pd.Series, names: list[str], source: str) -> None:
 def hold_out(data: Data, share: float, seed: int) -> Data:
     """Where there is no validation split, move a stratified share of train there: of each class
     its share, rounded half up, at least one row of two, none of a single one. 0 turns it off."""
-    if not 0 <= share < 1:
-        raise ValueError(f"--eval-share {share}: a share of train from 0 to below 1")
     if "validation" in data.splits or share == 0:
         return data
     train = data.splits["train"]
@@ -228,7 +226,8 @@ def encode(
     ids: TokenIds | None = None,
 ) -> Encoded:
     """The rows as tensors on the device; texts over max_length tokens (or the model's limit) are
-    cut. Token and label ids are checked here once, so that the model need not for every batch.
+    cut. That the tokenizer fits the model is checked here once, and label ids are `to_ids`'s, so
+    that the model need not check every batch.
     ids: of the whole texts, where they are known."""
     if len(tokenizer) > config.vocab_size:
         raise ValueError(

@@ -116,7 +116,7 @@ def render_run(files: RunFiles, svgs: dict[str, list[str]], title: str) -> str:
             headline=top,
             other_figures=other_figures(files.metrics, top.split) if top else {},
             n_texts=len(files.lengths),
-            majority=majority(files.lengths),
+            majority=majority(files),
             verdicts=verdicts(files),
             pairs_confused=confused_pairs(files),
             sections=sections(content, svgs),
@@ -178,14 +178,15 @@ def sections(content: dict[str, Any], svgs: dict[str, list[str]]) -> list[tuple[
     return [(id, names.get(id, id.capitalize())) for id, has in there.items() if has]
 
 
-def majority(lengths: pd.DataFrame) -> tuple[str, float] | None:
-    """The most common label of the first split, and its share of the last: what a model gets that
-    always answers it."""
+def majority(files: RunFiles) -> tuple[str, float] | None:
+    """The most common label of the first split (of equals that of the lowest id), and its share of
+    the last: what a model gets that always answers it."""
+    lengths = files.lengths
     if not len(lengths):
         return None
     first = lengths.loc[lengths["split"] == lengths["split"].iloc[0], "label_name"]
     last = lengths.loc[lengths["split"] == lengths["split"].iloc[-1], "label_name"]
-    name = first.mode()[0]
+    name = first.value_counts().reindex(files.labels, fill_value=0).idxmax()
     return name, float((last == name).mean())
 
 

@@ -196,7 +196,8 @@ def classes(files: RunFiles) -> Figure:
     figure, axes = rows_figure(len(shown))
     # Bars stand at numbers, not at names: matplotlib would merge two names that are cut alike.
     bars = axes.barh(range(len(shown)), counts.iloc[shown], color=[colour(i) for i in shown])
-    axes.set_yticks(range(len(shown)), [short_names(files.labels)[i] for i in shown])
+    names = short_names(files.labels)
+    axes.set_yticks(range(len(shown)), [names[i] for i in shown])
     texts = [f"{n:,} ({n / max(1, counts.sum()):.1%})" for n in counts.iloc[shown]]
     axes.bar_label(bars, texts, padding=4, color=INK)
     axes.margins(x=0.2)  # room for the numbers

@@ -54,13 +54,8 @@ def layers_split(record: dict[str, Any]) -> tuple[str, str]:
 
 
 def baseline(files: RunFiles, split: str) -> float | None:
-    """The majority baseline's accuracy on a split: as the run measured it, else the share of the
-    split's own largest class."""
-    measured = files.metrics.get(f"{PREFIX[split]}_baseline")
-    if measured is not None or not len(files.predictions):
-        return measured
-    labels = files.predictions.loc[files.predictions["split"] == split, "label"]
-    return float(labels.value_counts(normalize=True).iloc[0]) if len(labels) else None
+    """The majority baseline's accuracy on a split, where the run has measured it."""
+    return files.metrics.get(f"{PREFIX[split]}_baseline")
 
 
 def headline(files: RunFiles) -> Headline | None:
@@ -125,7 +120,6 @@ def verdicts(files: RunFiles) -> list[Verdict]:
         against_baseline(files),
         best_epoch(files),
         confidence(files),
-        leaks(files),
         mistakes(files),
     ]
     return sorted((v for v in found if v), key=lambda verdict: verdict.good)
@@ -133,10 +127,11 @@ def verdicts(files: RunFiles) -> list[Verdict]:
 
 def diverged(files: RunFiles) -> Verdict | None:
     """A loss that is not a number."""
-    if not len(files.steps) or files.steps["loss"].notna().all():
+    finite = np.isfinite(files.steps["loss"]) if len(files.steps) else None
+    if finite is None or finite.iloc[-1]:  # fp16 may skip single steps whose loss is not finite
         return None
-    step = files.steps.loc[files.steps["loss"].isna(), "step"].iloc[0]
-    return Verdict("diverged", f"The training loss is not a number from step {step} on.", False)
+    step = int(files.steps["step"][finite].max()) + 1 if finite.any() else 1
+    return Verdict("diverged", f"The training loss is not finite from step {step} on.", False)
 
 
 def one_class(files: RunFiles) -> Verdict | None:
@@ -194,15 +189,6 @@ def confidence(files: RunFiles) -> Verdict | None:
     kind = "over-confident" if gap > 0 else "under-confident"
     words = f"{kind.capitalize()}: sure {sure:.2f} on average, right {right.mean():.2f}."
     return Verdict(kind, words, False)
-
-
-def leaks(files: RunFiles) -> Verdict | None:
-    """Texts of a later split that an earlier one has too, as the run counted them."""
-    counts = {split: n for split, n in files.config.get("leaks", {}).items() if n}
-    if not counts:
-        return None
-    places = " and ".join(f"{n:,} {split} texts" for split, n in counts.items())
-    return Verdict("leaks", f"Leaks: {places} occur in an earlier split as well.", False)
 
 
 def mistakes(files: RunFiles) -> Verdict | None:

@@ -7,7 +7,6 @@ dropout and texts are a function of (seed, step).
 """
 
 import dataclasses
-import json
 import os
 import re
 import shutil
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 
 from minibert.atomic import write_whole
 from minibert.pretrained import PretrainedModel
-from tokenizer import WordPieceTokenizer
+from tokenizer import WordPieceTokenizer, hub
 from tokenizer.hub import sha256
 from train.folders import remove
 from train.options import FinetuneOptions
@@ -132,8 +131,7 @@ def load_newest(run_folder: Path, snapshot: Snapshot) -> tuple[int, Path]:
             if changes := differences(state["settings"], snapshot.settings):
                 raise ValueError(f"state.json: {changes[0]}")
             tensors = read_tensors(folder, snapshot, state["sha256"])
-            if HISTORY in state["sha256"]:
-                snapshot.history.load_json(read_json(folder / HISTORY), tensors.get(BEST))
+            snapshot.history.load_json(read_json(folder / HISTORY), tensors.get(BEST))
         except (OSError, ValueError, SafetensorError) as error:
             print(f"{folder} is damaged ({error}); trying the one before it", file=sys.stderr)
             continue
@@ -162,7 +160,7 @@ def read_state(folder: Path) -> dict[str, Any]:
         raise ValueError("state.json: settings is not an object")
     if not isinstance(hashes, dict):
         raise ValueError("state.json: sha256 is not an object")
-    present = {MODEL, OPTIMIZER} | {name for name in (HISTORY, BEST) if (folder / name).exists()}
+    present = {MODEL, OPTIMIZER, HISTORY} | ({BEST} if (folder / BEST).exists() else set())
     if not hashes.keys() >= present:
         raise ValueError(f"state.json: no sha256 of {sorted(present - hashes.keys())[0]}")
     for name, expected in hashes.items():
@@ -205,13 +203,7 @@ def read_json(path: Path) -> dict[str, Any]:
     check_regular(path)
     if path.stat().st_size > LARGEST_JSON:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError(f"{path.name} is nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path.name} is not a JSON object")
-    return value
+    return hub.read_json(path)
 
 
 def check_regular(path: Path) -> None:
@@ -230,7 +222,7 @@ def environment(update: Update) -> dict[str, Any]:
 def warn_of_other_bits(saved: Any, now: dict[str, Any]) -> None:
     """One line where the resumed run is not the uninterrupted one to the last bit: other numbers of
     threads, devices and versions of torch add in another order."""
-    if not isinstance(saved, dict):  # of a version that did not save it
+    if not isinstance(saved, dict):  # damaged; the weights have checksums of their own
         return
     changes = [f"{k} {saved.get(k)!r} -> {now[k]!r}" for k in now if saved.get(k) != now[k]]
     if changes:

@@ -36,7 +36,7 @@ class History:
 
     def add_evaluation(self, step: int, metrics: dict[str, float]) -> dict[str, Any]:
         """Add what was measured after `step`; the whole record. train_loss: the mean over the steps
-        of this epoch so far; None where no text of them had a label."""
+        of this epoch so far; None where no loss of it has been added."""
         is_current = self.n_losses > 0 and self.epoch == (step - 1) // self.per_epoch
         record = {
             "step": step,

@@ -96,7 +96,7 @@ class StepLog:
         if not self.block:
             return []
         values = torch.stack([*self.block.values()])  # (steps, 3)
-        # Each process has the mean over its own texts, times the number of processes (see
+        # Each process has its texts' part of the step's mean, times the number of processes (see
         # micro_batches). The gradient norm is taken after the exchange and is the same on all.
         values[:, 0] = self.processes.sum(values[:, 0].contiguous()) / self.processes.world
         values = values.cpu()  # the one wait for the device

@@ -143,7 +143,7 @@ class Update:
         """One optimiser step; returns the gradient norm before clipping, () float32.
 
         No branch depends on a tensor's value: `if overflow:` would read it back from the device in
-        every step, and a CUDA graph would for ever repeat the branch that it recorded.
+        every step, and a CUDA graph would repeat forever the branch that it recorded.
         """
         # The gradients are those of loss x scale, so their norm is divided by the scale before it
         # is compared with MAX_GRAD_NORM; otherwise fp16 would clip every step.

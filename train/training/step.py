@@ -108,7 +108,7 @@ def micro_batches(
     mine = [chunk for chunk in [*chunks][processes.rank :: processes.world] if len(chunk[0])]
     if not mine:
         # Fewer texts than processes. A process without a backward pass would leave the others
-        # waiting for its gradients for ever, so it computes one text with weight 0.
+        # waiting for its gradients forever, so it computes one text with weight 0.
         return [(rows[:1], 0.0)]
     # DistributedDataParallel divides the sum of the gradients by the number of processes; the
     # weights are multiplied by it, so that the result is the sum of n / N over all passes.
@@ -190,6 +190,7 @@ class CastWeights(torch.autograd.Function):
 def cast_together(tensors: tuple[Tensor, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
     """The tensors in another number format, in one operation into memory of one piece."""
     sizes = [tensor.numel() for tensor in tensors]
+    # One flat array; the parts are views of it, in the tensors' shapes.
     memory = torch.empty(sum(sizes), dtype=dtype, device=tensors[0].device)
     parts = tuple(part.view_as(t) for part, t in zip(memory.split(sizes), tensors))
     torch._foreach_copy_(parts, tensors)

@@ -9,7 +9,7 @@ EDITS = [
     ),
     (
         "minibert/heads.py",
-        "Classifier = BertForSequenceClassification | ",
+        "def model_class(",
         '''\
 class DistilBertForTokenClassification(PretrainedModel):
     """Token classifier: a score for every class, at every position.
@@ -42,6 +42,6 @@ class DistilBertForTokenClassification(PretrainedModel):
         return HeadOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
-Classifier = BertForSequenceClassification | ''',
+def model_class(''',
     ),
 ]
