@@ -1,6 +1,7 @@
 """DistilBertConfig: the fields of config.json, checked when the object is made."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +13,7 @@ SIZES = ("vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", 
 MOST_LABELS = 2**20  # far more than any classifier has; see _settle_labels
 DROPOUTS = ("dropout", "attention_dropout", "seq_classif_dropout")
 ACTIVATIONS = ("gelu", "relu")
-LABELS = ("num_labels", "id2label", "label2id", "problem_type")
+LABELS = ("num_labels", "id2label", "label2id")
 # BERT's names of three sizes, which transformers takes in a DistilBERT's config.json too.
 ALIASES = ("hidden_size", "num_hidden_layers", "num_attention_heads")
 # transformers' names of what a classifier's logits mean. Only the first is trained here.
@@ -101,7 +102,9 @@ class DistilBertConfig:
                     raise ValueError(f"{name} is missing")
             if found.get("id2label"):
                 found.pop("label2id", None)  # says the same once more, in old files wrongly
-            if not overrides.keys().isdisjoint(LABELS):
+            if overrides.get("num_labels", 0) is None:
+                del overrides["num_labels"]
+            if {"id2label", "label2id"} & overrides.keys() or is_another_number(found, overrides):
                 # They belong together: one that is given replaces all that the file says.
                 found = {name: value for name, value in found.items() if name not in LABELS}
             known = {f.name: found[f.name] for f in fields(cls) if f.name in found}
@@ -137,10 +140,12 @@ class DistilBertConfig:
         try:
             if isinstance(given, list):  # old files have the names in order, without numbers
                 given = dict(enumerate(given))
-            id2label = {int(i): str(label) for i, label in dict(given).items()}
-            label2id = {str(label): int(i) for label, i in dict(self.label2id).items()}
-        except (TypeError, ValueError, OverflowError):  # the last: int() of infinity
+            id2label = {label_id(i): name_of(label) for i, label in dict(given).items()}
+            label2id = {name_of(label): label_id(i) for label, i in dict(self.label2id).items()}
+        except (TypeError, ValueError):
             raise ValueError("id2label must map numbers to names, label2id the reverse") from None
+        if len(id2label) < len(given):
+            raise ValueError(f"id2label names an id twice: {given}")
         if not id2label:
             n_labels = 2 if self.num_labels is None else self.num_labels
             check_size("num_labels", n_labels)
@@ -149,6 +154,8 @@ class DistilBertConfig:
                 raise ValueError(f"num_labels must be at most {MOST_LABELS}, not {n_labels}")
             named = {i: label for label, i in label2id.items()}
             id2label = named or {i: f"LABEL_{i}" for i in range(n_labels)}
+        if self.num_labels is not None:
+            check_size("num_labels", self.num_labels)
         if self.num_labels not in (None, len(id2label)):
             raise ValueError(f"num_labels is {self.num_labels}, but {len(id2label)} are named")
         if sorted(id2label) != list(range(len(id2label))):
@@ -160,6 +167,27 @@ class DistilBertConfig:
         if label2id not in ({}, inverse):
             raise ValueError(f"id2label {id2label} and label2id {label2id} contradict each other")
         self.num_labels, self.id2label, self.label2id = len(id2label), id2label, inverse
+
+
+def is_another_number(found: dict[str, Any], overrides: dict[str, Any]) -> bool:
+    """Whether `overrides` ask for another number of labels than a config.json says."""
+    named = found.get("id2label") or found.get("label2id") or ()
+    n_labels = len(named) if isinstance(named, dict | list) else None
+    return overrides.get("num_labels", n_labels) != n_labels
+
+
+def label_id(value: object) -> int:
+    """A class id: a whole number, in a JSON object's names as text. Raises ValueError."""
+    if type(value) is int or (isinstance(value, str) and re.fullmatch("0|[1-9][0-9]*", value)):
+        return int(value)
+    raise ValueError(value)
+
+
+def name_of(value: object) -> str:
+    """A label's name; a number is a name, too. Raises ValueError."""
+    if isinstance(value, str) or type(value) is int:
+        return str(value)
+    raise ValueError(value)
 
 
 def check_size(name: str, value: object) -> None:

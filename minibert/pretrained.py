@@ -1,6 +1,7 @@
 """What all models share: random weights to begin with, from_pretrained and save_pretrained."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from minibert.atomic import write_whole
-from minibert.bert import is_bert
+from minibert.bert import WORDS, is_bert
 from minibert.checkpoint import TIED, NoInit, named_parameters, read_tensors
 from minibert.config import DistilBertConfig
 from minibert.header import Entry, check_sizes, in_encoder, open_weights, read_header
@@ -93,10 +94,16 @@ class PretrainedModel(nn.Module):
         return model.eval()
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors, which transformers reads as well."""
+        """Write config.json and model.safetensors, which transformers reads as well. Raises OSError
+        where it cannot, ValueError for a masked-word head that is no longer tied."""
+        if not os.fspath(folder):
+            raise ValueError("name a folder to save to; '.' is this one")
+        tensors = self.state_dict()
+        # load_state_dict(assign=True) parts the two; the file holds the table once.
+        if TIED in tensors and not torch.equal(tensors.pop(TIED), tensors[f"distilbert.{WORDS}"]):
+            raise ValueError(f"{TIED} differs from the word embeddings; here the two are one")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor for name, tensor in self.state_dict().items() if name != TIED}
         config = self.config.to_json(architecture=type(self).__name__)
         write_whole(folder / WEIGHTS, lambda file: save_file(tensors, file, {"format": "pt"}))
         write_whole(folder / CONFIG, lambda file: file.write_text(config, encoding="utf-8"))
@@ -108,9 +115,13 @@ def open_checkpoint(source: hub.Source) -> Iterator[dict[str, Entry]]:
 
     config.json is read first: a model of another kind is refused before weights are fetched."""
     has_bert_names = is_bert(hub.read_json(source.file(CONFIG)))
-    paths = weight_files(source)
+    promised = weight_files(source)
+    paths = list(promised)
     with ExitStack() as stack:
         files = [stack.enter_context(open_weights(path)) for path in paths]
+        for path, file in zip(paths, files):
+            if missing := sorted(promised[path].difference(file.keys())):
+                raise ValueError(f"{path} has no {missing[0]}, which {INDEX} says is there")
         try:
             yield read_header(files, has_bert_names)
         except (ValueError, SafetensorError) as error:
@@ -118,23 +129,27 @@ def open_checkpoint(source: hub.Source) -> Iterator[dict[str, Entry]]:
             raise ValueError(f"{where}: {error}") from None
 
 
-def weight_files(source: hub.Source) -> list[Path]:
-    """model.safetensors, or the files that its index names. Raises OSError if there are none."""
+def weight_files(source: hub.Source) -> dict[Path, set[str]]:
+    """model.safetensors, or the files that its index names, each with the tensors that the index
+    says it holds. Raises OSError if there are none."""
     whole = source.optional(WEIGHTS)
     if whole is not None:
-        return [whole]
+        return {whole: set()}
     index = source.optional(INDEX)
     if index is None:
         raise FileNotFoundError(f"no {WEIGHTS} in {source}; {ONLY_SAFETENSORS}")
     tensors = hub.read_json(index).get("weight_map")
-    names = list(tensors.values()) if isinstance(tensors, dict) else []
-    for name in names:
+    tensors = tensors if isinstance(tensors, dict) else {}
+    for name in tensors.values():
         # Plain names only: an index must not lead out of its folder.
         if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*\.safetensors", name):
             raise ValueError(f"{index}: {name!r} is not the name of a safetensors file")
-    if not names:
+    if not tensors:
         raise ValueError(f"{index}: no weight_map, which should name the files of the tensors")
-    return [source.file(name) for name in sorted(set(names))]
+    return {
+        source.file(name): {tensor for tensor, place in tensors.items() if place == name}
+        for name in sorted(set(tensors.values()))
+    }
 
 
 def tensor_names(name_or_folder: str | Path) -> set[str]:

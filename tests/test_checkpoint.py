@@ -22,7 +22,7 @@ from minibert import (
 from minibert.pretrained import tensor_names
 from tests import ROOT
 from tests.parity import wake_up
-from tests.tiny import IDS, TINY
+from tests.tiny import IDS, TINY, tiny
 
 MODELS = (DistilBertModel, DistilBertForMaskedLM, DistilBertForSequenceClassification)
 HEAD = ["pre_classifier.weight", "pre_classifier.bias", "classifier.weight", "classifier.bias"]
@@ -217,6 +217,20 @@ def test_a_file_with_the_copy_of_the_tied_projection_loads_the_same(tmp_path: Pa
 
     rewrite(folder, copy)
     assert torch.equal(DistilBertForMaskedLM.from_pretrained(folder)(IDS).logits, before)
+
+
+def test_a_head_that_is_no_longer_tied_is_not_saved(tmp_path: Path) -> None:
+    model = DistilBertForMaskedLM(tiny())
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(state, assign=True)
+    model.save_pretrained(tmp_path / "equal")  # two tables of the same numbers
+    state["vocab_projector.weight"] += 1
+    model.load_state_dict(state, assign=True)
+    with pytest.raises(ValueError, match=r"vocab_projector\.weight differs from the word"):
+        model.save_pretrained(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(ValueError, match="name a folder"):
+        model.save_pretrained("")
 
 
 def test_a_projection_that_is_not_the_word_embeddings_is_refused(tmp_path: Path) -> None:

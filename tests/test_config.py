@@ -141,6 +141,40 @@ def test_new_labels_replace_the_files_labels_all_together(tmp_path: Path) -> Non
     assert config.label2id == {f"LABEL_{i}": i for i in range(6)}
 
 
+def test_what_is_not_given_stays_the_files(tmp_path: Path) -> None:
+    fields = json.loads(OFFICIAL) | {
+        "id2label": {"0": "no", "1": "yes"},
+        "problem_type": "multi_label_classification",
+    }
+    for given in ({"num_labels": 2}, {"num_labels": None}, {"dropout": 0.5}):
+        config = read(tmp_path, fields, **given)
+        assert config.label_names == ["no", "yes"]
+        assert config.problem_type == "multi_label_classification"
+    config = read(tmp_path, fields, problem_type="single_label_classification")
+    assert config.label_names == ["no", "yes"] and config.check_single_label() is None
+    assert read(tmp_path, fields, num_labels=3).problem_type == "multi_label_classification"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"id2label": {"0": "a", 0: "b"}}, "names an id twice"),
+        ({"id2label": {"0": "x", "00": "a", "1": "b"}}, "must map numbers to names"),
+        ({"id2label": {1.7: "a", 0: "b"}}, "must map numbers to names"),
+        ({"id2label": {"0": None, "1": "b"}}, "must map numbers to names"),
+        ({"id2label": {"0": ["a"], "1": "b"}}, "must map numbers to names"),
+        ({"label2id": {"a": 0.9, "b": 1.2}}, "must map numbers to names"),
+        ({"label2id": {"a": True, "b": False}}, "must map numbers to names"),
+        ({"num_labels": 2.0, "id2label": {"0": "a", "1": "b"}}, "num_labels must be a whole"),
+        ({"num_labels": "2", "id2label": {"0": "a", "1": "b"}}, "num_labels must be a whole"),
+    ],
+    ids=str,
+)
+def test_labels_are_not_repaired(fields, error) -> None:
+    with pytest.raises(ValueError, match=error):
+        DistilBertConfig(**fields)
+
+
 def test_a_files_id2label_wins_over_a_label2id_that_was_never_updated(tmp_path: Path) -> None:
     labels = {"id2label": {"0": "no", "1": "yes"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
     assert read(tmp_path, json.loads(OFFICIAL) | labels).label2id == {"no": 0, "yes": 1}

@@ -133,6 +133,11 @@ def test_every_exercise_has_three_wrong_answers():
         ("return word.unknown", "wordpiece raises an error in"),
         ("while True: pass", "wordpiece does not come to an end; it was stopped at"),
         ("return 1 / 0", "ZeroDivisionError: division by zero"),
+        ("exit()", "SystemExit"),
+        (
+            "while True:\n        try:\n            [][0]\n        except:\n            pass",
+            "wordpiece does not come to an end",
+        ),
         ("pass", "should be ['un', '##aff', '##able'], and yours is None"),
     ],
 )
@@ -143,6 +148,15 @@ def test_code_that_does_not_run_is_told_with_its_line(body, told, graded, tmp_pa
     is_right, words = graded(exercise, tmp_path, 1.0)
     assert not is_right and told in words
     assert "Traceback" not in words
+
+
+def test_a_file_that_cannot_be_imported_to_its_end_is_told(graded, tmp_path):
+    exercise = BY_NAME["wordpiece"]
+    making.write(exercise, tmp_path)
+    path = tmp_path / PIECES
+    write(path, path.read_text(encoding="utf-8") + "\n\nwhile True:\n    pass\n")
+    is_right, words = graded(exercise, tmp_path, 1.0, 3.0)
+    assert not is_right and "does not come to an end; it was stopped at" in words
 
 
 # Making

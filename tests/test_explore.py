@@ -158,6 +158,12 @@ def test_the_baseline_is_the_training_splits_commonest_label_in_every_split(
     assert train["largest / smallest class"] == 5 / 2
 
 
+def test_a_run_of_fine_tuning_has_a_tokenizer_too(command, finished, few_sentences) -> None:
+    trained = finished("finetune", "--epochs", "1", "--save-steps", "5").folder
+    explored = command("explore", "--model", str(trained))
+    assert explored.status == 0, explored.err
+
+
 def test_of_labels_equally_common_the_baseline_is_the_one_of_the_lowest_id(
     command, tmp_path
 ) -> None:

@@ -147,6 +147,27 @@ def test_a_value_that_an_option_has_not_is_refused_by_name(tok, option, value):
         tok("text", **{option: value})
 
 
+@pytest.mark.parametrize(
+    "option",
+    [{"do_lower_case": "False"}, {"strip_accents": "x"}, {"tokenize_chinese_chars": None}],
+    ids=str,
+)
+def test_what_is_neither_true_nor_false_is_no_option_of_a_vocabulary(option, tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n")
+    with pytest.raises(ValueError, match=next(iter(option))):
+        WordPieceTokenizer.from_vocab(tmp_path / "vocab.txt", **option)
+
+
+@pytest.mark.parametrize("length", [0, -1, "12", 1.5, True, None])
+def test_a_length_that_is_none_is_not_set(length, tmp_path):
+    tok = WordPieceTokenizer.from_pretrained("demo")
+    with pytest.raises(ValueError, match="model_max_length="):
+        tok.model_max_length = length
+    tok.model_max_length = 12
+    tok.save_pretrained(tmp_path)
+    assert WordPieceTokenizer.from_pretrained(tmp_path).model_max_length == 12
+
+
 def test_a_misspelt_option_is_a_type_error(tok):
     with pytest.raises(TypeError, match="paddding"):
         tok("text", paddding=True)

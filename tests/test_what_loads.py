@@ -1,5 +1,6 @@
 """Checkpoints as the world publishes them: equal to transformers, or refused by name."""
 
+import json
 import re
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def test_a_shard_that_is_missing_or_an_index_that_leads_astray_is_refused(tmp_pa
     shard = sorted(tmp_path.glob("*.safetensors"))[0]
     index = tmp_path / "model.safetensors.index.json"
     text = index.read_text()
+    promised = json.loads(text)
+    promised["weight_map"]["classifier.more"] = shard.name
+    index.write_text(json.dumps(promised))
+    with pytest.raises(
+        ValueError, match=rf"{re.escape(shard.name)} has no classifier\.more, which"
+    ):
+        sharded.load(tmp_path)
+    index.write_text(text)
     shard.unlink()
     with pytest.raises(FileNotFoundError, match=re.escape(shard.name)):
         sharded.load(tmp_path)

@@ -55,7 +55,12 @@ class WordPieceTokenizer:
     ) -> Self:
         """The tokenizer of a vocabulary file: a token a line, its id the number of lines before.
 
-        Raises OSError where the file cannot be read, ValueError where it is no vocabulary."""
+        Raises OSError where the file cannot be read, ValueError where it is no vocabulary, or an
+        option is not True or False (strip_accents: or None, which follows do_lower_case)."""
+        yes_or_no: dict = {True: True, False: False}
+        inputs.choose("do_lower_case", do_lower_case, yes_or_no)
+        inputs.choose("strip_accents", strip_accents, {None: None, **yes_or_no})
+        inputs.choose("tokenize_chinese_chars", tokenize_chinese_chars, yes_or_no)
         tokens = tuple(settings.read_vocab(Path(path)))
         rules = Rules(tokens, do_lower_case, strip_accents, tokenize_chinese_chars)
         settings.check(Path(path), rules)
@@ -100,6 +105,18 @@ class WordPieceTokenizer:
 
     def __contains__(self, token: object) -> bool:
         return token in self.rules.ids
+
+    @property
+    def model_max_length(self) -> int:
+        """The number of tokens at which `truncation=True` cuts where no max_length is given."""
+        return self._model_max_length
+
+    @model_max_length.setter
+    def model_max_length(self, length: int) -> None:
+        """Raises ValueError on anything but a whole number from 1 up."""
+        if length is None:
+            raise ValueError("model_max_length=None: give a whole number from 1 up")
+        self._model_max_length = inputs.positive("model_max_length", length, 0)
 
     @property
     def padding_side(self) -> str:

@@ -16,6 +16,7 @@ from train.data.encoded import chunks, token_ids
 from train.device import current_processes
 from train.findings import LISTED, findings, typical_words
 from train.folders import cache_folder
+from train.forward import model_folder
 from train.options import ExploreOptions
 from train.runs import Result, Run, write_csv, write_json
 from train.tables import none_for_nan, number, print_table
@@ -28,7 +29,7 @@ def run(options: ExploreOptions) -> Result:
     """Count classes and lengths, look for repeats and leaks; write explore.json, lengths.csv."""
     with Run("explore", options) as run:
         data = load_data(options)
-        tokenizer = WordPieceTokenizer.from_pretrained(options.model)
+        tokenizer = WordPieceTokenizer.from_pretrained(model_folder(options.model))
         cache = cache_folder(options.no_cache)
         if not current_processes().is_main:
             return run.result

@@ -110,6 +110,7 @@ def load_for(options: FinetuneOptions, data: Data) -> Loaded:
         DistilBertForSequenceClassification.from_pretrained,
         new_head=options.new_head or options.resume,  # a resumed run's is in its checkpoint
         num_labels=len(data.labels),
+        problem_type=None,  # the new head chooses one class, whatever the checkpoint's did
         id2label=dict(enumerate(data.labels)),
         label2id={label: i for i, label in enumerate(data.labels)},
     )

@@ -385,12 +385,13 @@ def saved_options(command: str, given: dict[str, Any]) -> dict[str, Any]:
         folder = max(found, key=lambda run: [int(n) for n in re.findall(r"\d+", run.name)])
     path = Path(folder) / "config.json"
     if not path.is_file():
-        return given | {"output_dir": folder}
+        raise ValueError(f"--resume: no run in {folder} (no config.json there); name its folder")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         saved, its_command = dict(config["options"]), config["command"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"--resume: {path} is corrupt: {error!r}") from None
+        what = f"no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"--resume: {path} is corrupt: {what}") from None
     if its_command != command:
         raise ValueError(f"--resume: {folder} is no {command} run, but {its_command!r}")
     known = {field.name for field in dataclasses.fields(COMMANDS[command])}  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from tests.exercise.words import Wrong
 # What the student's folder holds, as modules.
 MINE = {*PACKAGES, *(e.new_file.removesuffix(".py") for e in EXERCISES if e.new_file)}
 SECONDS = 12.0  # of the processor, for one check; none needs three
+IMPORTS = 40.0  # the same, to import the student's files; transformers may be imported as well
 Check = Callable[[], None]
 
 
@@ -29,16 +30,19 @@ class TooLong(BaseException):
     student's `except Exception` does not catch it."""
 
 
-def grade(exercise: Exercise, folder: Path, seconds: float = SECONDS) -> tuple[bool, str]:
+def grade(
+    exercise: Exercise, folder: Path, seconds: float = SECONDS, imports: float = IMPORTS
+) -> tuple[bool, str]:
     """Whether all checks pass, and what to tell the student."""
     forget()
     linecache.checkcache()
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
-        checks = load_checks(exercise)
+        with limited(imports):
+            checks = load_checks(exercise)
         results = run(checks, folder, seconds)
-    except Exception as error:  # the student's files cannot even be imported
+    except (Exception, SystemExit, TooLong) as error:  # they cannot even be imported
         return False, in_words(error, folder)
     finally:
         sys.path.remove(str(folder))
@@ -88,7 +92,10 @@ def run(checks: list[Check], folder: Path, seconds: float) -> list[tuple[str, st
                 check()
         except Wrong as wrong:
             words = str(wrong)
-        except Exception as error:
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # exit() would end the grader, as if all were right
             words = in_words(error, folder)
         except TooLong as error:
             words, is_late = in_words(error, folder), True
@@ -108,7 +115,8 @@ def limited(seconds: float) -> Iterator[None]:
         raise TooLong
 
     before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+    # Again every tenth of a second: a student's bare `except:` catches the first ones.
+    signal.setitimer(signal.ITIMER_PROF, seconds, 0.1)
     try:
         yield
     finally:

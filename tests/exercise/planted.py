@@ -33,6 +33,18 @@ WRONG: dict[str, list[tuple[str, str, str, str]]] = {
         (CUT, "if excess >= (", "if excess > (", "where nothing of that text would be left"),
     ],
     "attention": [
+        (
+            MODEL,
+            "return F.dropout(weights, dropout_p) @ v, weights",
+            "return F.dropout(weights @ v, dropout_p), weights",
+            "It belongs on the weights",
+        ),
+        (
+            MODEL,
+            "self.dropout if self.training else 0.0",
+            "1 - self.dropout if self.training else 0.0",
+            "with the share attention_dropout",
+        ),
         (MODEL, " / math.sqrt(q.shape[-1])", "", "when the scores are not divided by sqrt(K)"),
         (MODEL, "masked_fill(~keep", "masked_fill(keep", "when the mask is turned round"),
         (
@@ -61,6 +73,12 @@ WRONG: dict[str, list[tuple[str, str, str, str]]] = {
         (MODEL, "return self.dropout(self.LayerNorm(", "return (self.LayerNorm(", "dropout is not"),
     ],
     "masked-lm": [
+        (
+            HEADS,
+            "self.activation = ACTIVATIONS[config.activation]",
+            "self.activation = F.gelu",
+            "with activation='relu' in the config",
+        ),
         (
             HEADS,
             "self.vocab_projector.weight = self.distilbert.embeddings.word_embeddings.weight",
@@ -99,6 +117,18 @@ WRONG: dict[str, list[tuple[str, str, str, str]]] = {
         (BERT, "!= needed:", "== needed:", "should be refused"),
     ],
     "strict-loading": [
+        (
+            "minibert/header.py",
+            "[name for name in wanted if in_encoder(name)]",
+            "list(wanted)",
+            "an encoder's file should load into a classifier",
+        ),
+        (
+            "minibert/header.py",
+            "if entry.dtype not in FLOATS:",
+            'if entry.dtype.startswith("I"):',
+            "torch.uint8",
+        ),
         ("minibert/header.py", "    if missing:\n", "    if len(missing) > 1:\n", "a file without"),
         (
             "minibert/header.py",
@@ -150,6 +180,12 @@ WRONG: dict[str, list[tuple[str, str, str, str]]] = {
     "cross-entropy": [
         (
             "cross_entropy.py",
+            "return shifted - shifted.exp().sum(dim=-1, keepdim=True).log()",
+            "return torch.nn.LogSoftmax(dim=-1)(logits)",
+            "uses LogSoftmax",
+        ),
+        (
+            "cross_entropy.py",
             "logits - logits.max(dim=-1, keepdim=True).values",
             "logits",
             "exp(1000) is infinite",
@@ -164,6 +200,12 @@ WRONG: dict[str, list[tuple[str, str, str, str]]] = {
         ),
     ],
     "adamw": [
+        (
+            "adamw.py",
+            "square = rates.beta2 * state.square + (1 - rates.beta2) * gradient**2",
+            "square = state.square.mul_(rates.beta2).add_((1 - rates.beta2) * gradient**2)",
+            "the state's square was changed in place",
+        ),
         (
             "adamw.py",
             "weight = weight * (1 - rates.lr * rates.weight_decay)",

@@ -49,7 +49,8 @@ def load_data(options: DataOptions, label_names: list[str] | None = None) -> Dat
     first = next(iter(splits))  # train, if there is one: its classes are the model's
     classes = {name for name in names[first] if name is not None}
     labels = label_names or splits[first].class_names or in_order(classes)
-    warn(splits[first].texts, names[first], splits[first].source)
+    if label_names is None:  # else the labels are known, and `to_ids` finds those that are not
+        warn(splits[first].texts, names[first], splits[first].source)
     remedy = ""
     if label_names and hasattr(options, "new_head"):
         remedy = "; --new-head trains a new classifier with the labels of the data"

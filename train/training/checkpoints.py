@@ -243,6 +243,13 @@ def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
     >>> differences({"lr": 0.1}, {"lr": 0.2, "epochs": 2})
     ['lr was 0.1 when the run began and is now 0.2']
     """
+    data, data_now = saved.get("data"), now.get("data")
+    if isinstance(data, dict) and isinstance(data_now, dict) and data != data_now:
+        # Checksums, which would say nothing.
+        changed = [
+            s for s in sorted(data.keys() | data_now.keys()) if data.get(s) != data_now.get(s)
+        ]
+        return [f"the {', '.join(changed)} texts are not those that the run began with"]
     defaults = {field.name: field.default for field in dataclasses.fields(FinetuneOptions)}
     return [
         f"{name} was {saved.get(name, defaults.get(name))!r} "

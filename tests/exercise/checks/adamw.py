@@ -102,7 +102,8 @@ def check_given_stays() -> None:
     """what is given stays as it is: no tensor is changed in place"""
     weight, gradients = example(1)
     state = by_hand.State(3, torch.ones_like(weight), torch.ones_like(weight))
-    given = {"the weight": weight, "the gradient": gradients[0], "the state's mean": state.mean}
+    given = {"the weight": weight, "the gradient": gradients[0]}
+    given |= {"the state's mean": state.mean, "the state's square": state.square}
     before = {name: tensor.clone() for name, tensor in given.items()}
     by_hand.adamw_step(weight, gradients[0], state, RATES)
     for name, tensor in given.items():

@@ -94,6 +94,31 @@ def check_dropout() -> None:
                 raise Wrong(f"{how}: two passes in training are equal; dropout should be on.")
 
 
+def check_share() -> None:
+    """dropout: attention_dropout is the share of weights, not of context, that is set to 0"""
+    p, n_tokens = 0.2, 5
+    layer = MultiHeadSelfAttention(tiny(attention_dropout=p)).double()
+    with torch.no_grad():
+        # All weights are 1/5 and all values 1. Each output is then a fifth of the sum of five
+        # numbers that are 0 or 1 / (1 - p): its variance is p / (1 - p) / 5.
+        for part in (layer.q_lin, layer.k_lin, layer.v_lin, layer.out_lin):
+            part.weight.zero_()
+            part.bias.zero_()
+        layer.v_lin.bias.fill_(1)
+        layer.out_lin.weight.copy_(torch.eye(TINY.dim))
+        for explicit in (False, True):
+            torch.manual_seed(0)
+            out, _ = layer.train()(random(400, n_tokens, TINY.dim), None, None, explicit)
+            found = float(((out - 1) ** 2).mean()) * n_tokens
+            if not 0.7 < found / (p / (1 - p)) < 1.4:
+                right, yours = p / (1 - p) / n_tokens, found / n_tokens
+                raise Wrong(
+                    f"with output_attentions={explicit}: dropout of {p} should give the context a "
+                    f"variance of {right:.3f} here, and gives {yours:.3f}. It belongs on the "
+                    "weights, with the share attention_dropout in training."
+                )
+
+
 def check_layer() -> None:
     """MultiHeadSelfAttention: heads, projections and result are those of transformers"""
     ours, theirs = twins("encoder", TINY, torch.float64)

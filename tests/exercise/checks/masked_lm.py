@@ -5,7 +5,7 @@ import torch
 from minibert import DistilBertForMaskedLM
 from tests.exercise.words import Wrong, close, equal, refused
 from tests.parity import twins, wake_up
-from tests.tiny import IDS, MASK, TINY
+from tests.tiny import IDS, MASK, TINY, tiny
 
 AXES = ("text", "token", "word of the vocabulary")
 LABELS = torch.tensor([[-100, 7, -100, 9, -100], [-100, 4, -100, -100, -100]])
@@ -88,6 +88,14 @@ def check_logits() -> None:
     equal(type(out).__name__, "HeadOutput", "the type of what forward returns")
     close(out.logits, expected, "the logits", AXES, mistakes=slips)
     equal(out.loss, None, "the loss without labels")
+
+
+def check_activation() -> None:
+    """the activation is the config's, which need not be GELU"""
+    ours, theirs = twins("masked LM", tiny(activation="relu"), torch.float64)
+    with torch.no_grad():
+        out, expected = ours(IDS, MASK).logits, theirs(IDS, MASK).logits
+    close(out, expected, "the logits with activation='relu' in the config", AXES)
 
 
 def check_loss() -> None:

@@ -59,6 +59,19 @@ def check_whole() -> None:
     accepted(with_head, "a file with another task's head, qa_outputs.weight,")
 
 
+def check_head() -> None:
+    """a file of the encoder alone is loaded into a classifier, whose head starts anew"""
+    with tempfile.TemporaryDirectory() as name:
+        wake_up(DistilBertModel(TINY)).save_pretrained(Path(name))
+        try:
+            model = DistilBertForSequenceClassification.from_pretrained(Path(name))
+        except ValueError as error:
+            raise Wrong(f"an encoder's file should load into a classifier: {error}") from None
+    n_fresh = len(model.fresh)
+    if n_fresh != 4:
+        raise Wrong(f"{n_fresh} tensors of the head are said to be new; all 4 are.")
+
+
 def check_missing() -> None:
     """a missing encoder tensor is refused by its name"""
     for name in (LAST, "embeddings.LayerNorm.bias", "transformer.layer.0.attention.k_lin.bias"):
@@ -102,10 +115,12 @@ def check_shapes() -> None:
 def check_types() -> None:
     """weights of whole numbers are refused with their type; half precision is read"""
 
-    def integers(tensors: Tensors) -> None:
-        tensors[LAST] = tensors[LAST].to(torch.int8)
+    for dtype, its_name in ((torch.int8, "I8"), (torch.uint8, "U8"), (torch.bool, "BOOL")):
 
-    refused(lambda: load(integers), f"{LAST} in 8-bit integers", [LAST, "I8"])
+        def whole(tensors: Tensors) -> None:
+            tensors[LAST] = tensors[LAST].to(dtype)  # noqa: B023
+
+        refused(lambda: load(whole), f"{LAST} in {dtype}", [LAST, its_name])
 
     def half(tensors: Tensors) -> None:
         tensors["embeddings.LayerNorm.weight"] = torch.ones(8, dtype=torch.bfloat16)
