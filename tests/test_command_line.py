@@ -192,5 +192,6 @@ def test_a_foreign_locale_and_a_pipe_change_nothing(tiny_model, tmp_path):
     command = [sys.executable, "-m", "train", "predict", "καλημέρα"]
     command += ["--model", str(tmp_path / "run" / "final")]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, env=environment, timeout=300)
-    assert finished.stdout.decode("utf-8").split()[0] in ("χαρά", "λύπη"), finished.stderr
+    label, _, text = finished.stdout.decode("utf-8").split()
+    assert label in ("χαρά", "λύπη") and text == "καλημέρα", finished.stderr
     assert "κακός" in (tmp_path / "run" / "predictions.csv").read_text(encoding="utf-8")

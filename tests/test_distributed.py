@@ -71,7 +71,7 @@ def test_a_rank_that_fails_ends_all_with_a_message(flags, tmp_path):
     """Rank 1 alone cannot read its data."""
     code = (
         "import os, sys; from train.__main__ import main;"
-        "wrong = ['--train-file', 'gone.csv'] if os.environ['RANK'] == '1' else [];"
+        "wrong = ['--dataset', './gone'] if os.environ['RANK'] == '1' else [];"
         "sys.exit(main(sys.argv[1:] + wrong))"
     )
     script = tmp_path / "failing.py"
@@ -87,7 +87,7 @@ def test_a_rank_that_fails_ends_all_with_a_message(flags, tmp_path):
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert finished.returncode != 0
-    assert "gone.csv: no such file" in finished.stderr
+    assert "--dataset ./gone: there is no such folder" in finished.stderr
     assert not (tmp_path / "run" / "final").exists()
 
 

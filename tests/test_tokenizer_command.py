@@ -1,6 +1,7 @@
 """python -m tokenizer: every step of a text, and one line for a mistake."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -21,6 +22,16 @@ def test_the_command_prints_every_step_with_the_vocabularys_answers():
     assert "  \u2603: no -> the whole word is [UNK]" in lines
     assert any(line.startswith("input_ids       [101, 19204, 6026,") for line in lines)
     assert any(line.startswith("attention_mask  [1, 1, 1,") for line in lines)
+
+
+def test_a_text_is_utf8_in_any_locale():
+    command = [sys.executable, "-m", "tokenizer", "χαρά"]
+    ascii = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    outputs = [
+        subprocess.run(command, cwd=ROOT, capture_output=True, env=os.environ | more).stdout
+        for more in (ascii, {"PYTHONUTF8": "1"})
+    ]
+    assert outputs[0] == outputs[1] and "χ" in outputs[0].decode("utf-8")
 
 
 def test_the_command_says_in_one_line_what_is_wrong_with_a_model_name():

@@ -1,11 +1,13 @@
 """python -m tokenizer "some text": every step from the text to its ids, printed."""
 
 import argparse
+import io
 import sys
 from typing import NamedTuple
 
 from tokenizer import schemes
 from tokenizer.encoder import WordPieceTokenizer
+from tokenizer.inputs import typed
 from tokenizer.normalize import split_words
 from tokenizer.rules import Rules
 from tokenizer.wordpiece import wordpiece
@@ -83,8 +85,10 @@ def main() -> int:
     parser.add_argument("text")
     parser.add_argument("--model", default="demo", help="folder, Hub name, or demo (the default)")
     options = parser.parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # UTF-8 in any locale
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        print(steps(options.text, WordPieceTokenizer.from_pretrained(options.model)))
+        print(steps(typed(options.text), WordPieceTokenizer.from_pretrained(options.model)))
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,6 +1,7 @@
 """Checks of what a call was given; every refusal names the argument, its value and a remedy."""
 
 import operator
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any
@@ -27,6 +28,20 @@ def positive(option: str, value: int | None, default: int) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
         raise ValueError(f"{option}={value!r}: give a whole number from 1 up, or None")
     return operator.index(value)
+
+
+def typed(text: str) -> str:
+    """A text from the command line, as UTF-8 whatever the locale says: in one of ASCII Python keeps
+    the bytes of other letters as surrogates. Bytes that are no UTF-8 stay surrogates."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        raw = os.fsencode(text)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return text
 
 
 def texts_and_partners(text: Any, text_pair: Any) -> tuple[list[str], list[str] | None]:

@@ -7,6 +7,7 @@ import types
 import typing
 from typing import Any, NoReturn
 
+from tokenizer.inputs import typed
 from train import __version__
 from train.options import COMMANDS, PROGRAM, Options, did_you_mean
 
@@ -46,6 +47,8 @@ def parse(arguments: list[str]) -> tuple[str, Any]:
     given = vars(values)
     # argparse has no SUPPRESS for positional arguments: none typed leaves an empty list.
     given = {name: value for name, value in given.items() if value != []}
+    for name in given.keys() & {"text", "texts"}:
+        given[name] = [typed(text) for text in given[name]]
     command = given.pop("command")
     if unknown:
         known = [word for action in parsers[command]._actions for word in action.option_strings]
